@@ -1,0 +1,62 @@
+"""The command line of extraction: parse and call."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from jaxal.store import StoreError
+from jaxal_extract import ExtractError
+from jaxal_extract.extraction import Job, extract
+from jaxal_extract.pooling import POOLINGS
+from jaxal_extract.tasks import TASKS
+
+_FILE = click.Path(path_type=Path)
+_POSITIVE = click.IntRange(min=1)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--name", required=True, help=f"Name of the dataset in the store. Its own columns: {', '.join(TASKS)}.")
+@click.option("--train", type=_FILE, help="Texts of the pool: .csv, .tsv (unquoted) or .jsonl, also with .gz.")
+@click.option("--test", type=_FILE, help="Texts to measure accuracy on; without them there are no learning curves.")
+@click.option("--text-column", "text_columns", multiple=True, help="Column with the text; twice for pairs of texts.")
+@click.option("--label-column", help="Column with the label; without it the pool is unlabeled.")
+@click.option("--id-column", help="Column with an id for each row; default the row number, from 0.")
+@click.option("--unlabeled", is_flag=True, help="Allow rows of --train without a label.")
+@click.option(
+    "--strip-final", default="", metavar="CHARS", help="Cut these characters, and blanks, from the texts' ends."
+)
+@click.option("--model", default="minilm", show_default=True, help="minilm, or the folder of a transformers model.")
+@click.option("--pooling", type=click.Choice(list(POOLINGS)), help="Default: the model's own.")
+@click.option("--max-length", type=_POSITIVE, help="Tokens of a text that are read; default 128 for minilm, else 512.")
+@click.option("--prompt", default="", help="Put this before every text.")
+@click.option("--store", "store_root", type=_FILE, help="Folder of the store; default $JAXAL_STORE or the user cache.")
+@click.option("--as", "stored_as", help="Name of the model in the store; default its own.")
+@click.option("--no-text", is_flag=True, help="Do not keep the texts in the store.")
+@click.option(
+    "--batch-size", "batch_tokens", type=_POSITIVE, default=2048, show_default=True, help="Tokens in a batch."
+)
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--threads", type=_POSITIVE, help="CPU threads; default all cores.")
+def command(**options):
+    """Embed texts once and store the vectors as a pool for `jaxal run`.
+
+    An interrupted extraction goes on where it stopped when the same command is run again.
+    """
+    extract(Job(**options))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit code: 0, or 2 after one line on stderr for what is the user's to put right."""
+    try:
+        command.main(arguments, prog_name="jaxal extract", standalone_mode=False)
+        return 0
+    except click.Abort:
+        print("Interrupted: the same command goes on where it stopped.", file=sys.stderr)
+        return 130  # what a shell reports for Ctrl-C
+    except click.ClickException as error:
+        message = error.format_message()
+    except (ExtractError, StoreError) as error:
+        message = str(error)
+    print("Error:", " ".join(message.split()), file=sys.stderr)
+    return 2

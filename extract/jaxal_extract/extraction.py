@@ -1,0 +1,159 @@
+"""One extraction: from files with texts to a finished pool in the store."""
+
+import re
+import shlex
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+from tqdm import tqdm
+
+from jaxal import store
+from jaxal_extract import ExtractError
+from jaxal_extract.encode import encode, load, require_torch
+from jaxal_extract.models import Source, locate
+from jaxal_extract.splits import Columns, Split, choose_columns, number_labels, read_split, unlike_endings
+from jaxal_extract.tasks import TASKS
+
+
+@dataclass(frozen=True)
+class Job:
+    """What was asked for on the command line; see cli.py for what each option means."""
+
+    name: str
+    train: Path | None
+    test: Path | None
+    text_columns: tuple[str, ...]
+    label_column: str | None
+    id_column: str | None
+    unlabeled: bool
+    strip_final: str
+    model: str
+    pooling: str | None
+    max_length: int | None
+    prompt: str
+    store_root: Path | None
+    stored_as: str | None
+    no_text: bool
+    batch_tokens: int
+    device: str
+    threads: int | None
+
+
+def extract(job: Job) -> None:
+    """Do the job, or what an earlier run left of it. Raises ExtractError and StoreError."""
+    started = time.perf_counter()
+    _check_name(job.name, "--name")
+    columns = _columns(job)
+    require_torch()
+    source = locate(job.model)
+    model = job.stored_as or source.name
+    _check_name(model, "--as")
+    settings = _settings(job, source, len(columns.texts))
+    splits = _read(job, columns)
+    class_names, *labels = number_labels(*splits, job.unlabeled)
+    train, test = (_rows(split, y) for split, y in zip(splits, labels, strict=True))
+    path = store.root(job.store_root) / job.name / model
+    about = {"dataset": job.name, "model": model, "settings": settings, "class_names": class_names}
+    with store.open_writer(path, **about, train=train, test=test, keep_texts=not job.no_text) as writer:
+        if writer.finished:
+            click.echo(f"{path} is there already, from the same texts with the same settings: nothing to do")
+            return
+        encoder = load(
+            source.folder,
+            pooling=settings["pooling"],
+            max_length=settings["max_length"],
+            prompt=job.prompt,
+            device=job.device,
+            threads=job.threads,
+        )
+        rows = _write_missing(writer, encoder, {"train": splits[0], "test": splits[1]}, job.batch_tokens)
+        about = writer.finish(encoder.made)
+    seconds = time.perf_counter() - started
+    click.echo(
+        f"{path}: N={about['N']} M={about['M']} D={about['D']} C={len(class_names)} {about['dtype']}, "
+        f"{rows} rows in {seconds:.1f} s"
+    )
+    if test and class_names:
+        click.echo(f"next: jaxal run --dataset {job.name}" + _options(job, path))
+
+
+def _columns(job: Job) -> Columns:
+    task = TASKS.get(job.name)
+    if job.train is None:
+        if task:
+            raise ExtractError(
+                f"loading {job.name} from the hub is not available yet: give --train FILE and --test FILE"
+            )
+        raise ExtractError("--train FILE is needed: a .csv, .tsv or .jsonl file, or one of these with .gz")
+    columns = choose_columns(job.train, task, list(job.text_columns), job.label_column, job.id_column)
+    if len(columns.texts) > 2:
+        raise ExtractError("--text-column can be given once, or twice for pairs of texts")
+    if job.test and not columns.label:
+        raise ExtractError("--test needs labels to measure with: name their column with --label-column")
+    return columns
+
+
+def _read(job: Job, columns: Columns) -> tuple[Split, Split | None]:
+    train = read_split(job.train, columns, job.strip_final)
+    test = read_split(job.test, columns, job.strip_final) if job.test else None
+    warning = unlike_endings(train, test) if test else None
+    if warning:
+        click.echo(f"Warning: {warning}", err=True)
+    return train, test
+
+
+def _settings(job: Job, source: Source, text_columns: int) -> dict:
+    """Everything besides the texts that decides the vectors."""
+    pooling = job.pooling or source.pooling
+    if pooling is None:
+        raise ExtractError(f"{source.folder} uses a pooling that is not supported: choose one with --pooling")
+    max_length = job.max_length or source.max_length
+    if max_length > source.longest:
+        raise ExtractError(f"--max-length {max_length}: {source.name} takes at most {source.longest} tokens")
+    return {
+        "model_id": source.model_id,
+        "revision": source.revision,
+        "pooling": pooling,
+        "prompt": job.prompt,
+        "max_length": max_length,
+        "text_columns": text_columns,
+        "strip_final": job.strip_final,
+    }
+
+
+def _rows(split: Split | None, y) -> store.Rows | None:
+    return split and store.Rows(split.ids, y, ["\n".join(texts) for texts in zip(*split.texts, strict=True)])
+
+
+def _write_missing(writer, encoder, splits: dict[str, Split], batch_tokens: int) -> int:
+    """Embed and store what is missing; returns how many rows that was. Shows a bar on a terminal, else a few lines."""
+    shards = writer.missing()
+    total = sum(shard.stop - shard.start for shard in shards)
+    done, started = 0, time.perf_counter()
+    with tqdm(total=total, unit=" rows", file=sys.stderr, disable=not sys.stderr.isatty()) as bar:
+        for shard in shards:
+            texts = [column[shard.start : shard.stop] for column in splits[shard.split].texts]
+            writer.write(shard, encode(encoder, texts, batch_tokens, bar.update))
+            done += shard.stop - shard.start
+            if bar.disable:
+                rate = done / (time.perf_counter() - started)
+                left = (total - done) / rate
+                click.echo(f"{done} of {total} rows, {rate:.0f} rows/s, {left:.0f} s left", err=True)
+    return total
+
+
+def _check_name(name: str, option: str) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+        raise ExtractError(
+            f"{name!r} cannot be a folder's name in the store: give {option} letters, digits and . _ - only"
+        )
+
+
+def _options(job: Job, path: Path) -> str:
+    """The options that `jaxal run` needs to find this pool and not another one."""
+    alone = [folder for folder in path.parent.iterdir() if store.is_pool(folder)] == [path]
+    model = "" if alone else f" --model {path.name}"
+    return model + (f" --store {shlex.quote(str(job.store_root))}" if job.store_root else "")

@@ -1,0 +1,121 @@
+"""Columns of text out of CSV, TSV and JSONL files, each also gzipped, told apart by their extension.
+
+CSV is quoted in the standard way, with newlines allowed inside quotes; TSV has no quoting; JSONL is one object a line.
+All are UTF-8. Rows are counted from 1 and without the header in every error.
+"""
+
+import csv
+import gzip
+import json
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from jaxal_extract import ExtractError, closest
+
+
+def header(path: Path) -> list[str]:
+    """The names of the columns; of a JSONL file, the keys of its first object. Raises ExtractError."""
+    for _, record in _records(path):
+        return list(record)
+    raise ExtractError(f"{path} is empty")
+
+
+def read_columns(path: Path, names: list[str]) -> list[list[str]]:
+    """The named columns, a list of cells each; a JSON null is an empty cell.
+
+    Raises ExtractError, naming file and row, for a missing file or column, bytes that are not UTF-8, a broken or ragged
+    row, or a file without rows.
+    """
+    there = header(path)
+    for name in names:
+        if name not in there:
+            shown = ", ".join(column[:40] for column in there)
+            raise ExtractError(f"{path} has no column {name!r}{closest(name, there)}; its columns are: {shown}")
+    columns = [[] for _ in names]
+    for number, record in _records(path):
+        if number == 0:
+            continue
+        if isinstance(record, list):
+            if len(record) != len(there):
+                raise ExtractError(f"{path} row {number} has {len(record)} cells, the header has {len(there)}")
+            record = dict(zip(there, record, strict=True))
+        for column, name in zip(columns, names, strict=True):
+            column.append(_cell(record, name, path, number))
+    if not columns[0]:
+        raise ExtractError(f"{path} has a header but no rows")
+    return columns
+
+
+def _cell(record: dict, name: str, path: Path, number: int) -> str:
+    if name not in record:
+        raise ExtractError(f"{path} row {number} has no {name!r}")
+    value = record[name]
+    if isinstance(value, dict | list):
+        raise ExtractError(f"{path} row {number} holds a {type(value).__name__} in {name!r}, not a text")
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _records(path: Path) -> Iterator[tuple[int, list | dict]]:
+    """(0, header cells), then (row, cells); of a JSONL file (row, object). Blank lines are allowed at the end only."""
+    kinds = {".csv": _csv, ".tsv": _tsv, ".jsonl": _jsonl}
+    reader = kinds.get(Path(path.name.lower().removesuffix(".gz")).suffix)
+    if reader is None:
+        raise ExtractError(f"{path} has an unknown extension: use {', '.join(kinds)}, or one of these with .gz")
+    blank = None
+    for number, record in enumerate(reader(path), 1 if reader is _jsonl else 0):
+        if not record:
+            blank = number if blank is None else blank
+        elif blank is not None:
+            raise ExtractError(f"{path} row {blank} is blank")
+        else:
+            yield number, record
+
+
+def _csv(path: Path) -> Iterator[list[str]]:
+    csv.field_size_limit(2**31 - 1)  # the default refuses texts of more than 131,072 characters
+    reader = csv.reader(_lines(path), strict=True)
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise ExtractError(f"{path} line {reader.line_num} is not valid CSV ({error})") from None
+
+
+def _tsv(path: Path) -> Iterator[list[str]]:
+    for line in _lines(path):
+        cells = line.rstrip("\r\n")
+        yield cells.split("\t") if cells else []
+
+
+def _jsonl(path: Path) -> Iterator[dict]:
+    for number, line in enumerate(_lines(path), 1):
+        if not line.strip():
+            yield {}
+            continue
+        try:
+            record = json.loads(line)
+            json.dumps(record, ensure_ascii=False).encode()  # a lone surrogate, "\ud800", is legal JSON but no text
+        except ValueError as error:
+            raise ExtractError(f"{path} line {number} is not valid JSON ({error})") from None
+        if not isinstance(record, dict) or not record:
+            raise ExtractError(f"{path} line {number} is not a JSON object with fields")
+        yield record
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """Lines with their ends, decoded one by one so that an error can say where."""
+    opener = gzip.open if path.suffix.lower() == ".gz" else open
+    try:
+        with opener(path, "rb") as file:
+            for number, line in enumerate(file, 1):
+                text = line.decode("utf-8")
+                yield text.removeprefix("\ufeff") if number == 1 else text
+    except UnicodeDecodeError as error:
+        raise ExtractError(f"{path} line {number} is not UTF-8 ({error.reason}): save the file as UTF-8") from None
+    except FileNotFoundError:
+        there = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise ExtractError(f"there is no file {path}{closest(path.name, there)}") from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise ExtractError(f"{path} cannot be read ({error})") from None

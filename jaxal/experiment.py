@@ -1,0 +1,163 @@
+"""An experiment: every strategy on one pool for all seeds, in a folder that can be extended, resumed and read."""
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import pandas as pd
+
+from jaxal import journal, loop, results, stats, strategies
+from jaxal.config import Config, check, columns, configure
+from jaxal.files import remove
+from jaxal.folder import opened, settle
+from jaxal.pool import Pool
+
+
+class Progress(NamedTuple):
+    """What a run tells while it works: a cycle of a strategy is done (or was, in an earlier run)."""
+
+    strategy: str
+    cycle: int
+    cycles: int
+    accuracy: float | None  # mean over seeds; None when the run was there already
+
+
+class Result(NamedTuple):
+    """What an experiment measured."""
+
+    tables: results.Tables
+    path: Path | None  # the results folder, if there is one
+    compile_seconds: float  # spent on compiling, in no other number
+
+    @property
+    def picks(self) -> pd.DataFrame:
+        """Rows in the order they were labeled: run_id, seed, cycle, order, row, score."""
+        return self.tables.picks
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Learning curves in long format: one row a (run_id, seed, cycle), columns `results.RESULTS`."""
+        return self.tables.results
+
+    def summary(self) -> pd.DataFrame:
+        """One row a strategy: seeds, AULC mean and std over seeds, final accuracy, seconds."""
+        return stats.summary(self.tables.results)
+
+
+def run(
+    pool: Pool,
+    strategies: Iterable[str] | str | None = None,
+    seeds: int | Iterable[int] = 5,
+    *,
+    batch_size: int | None = None,
+    initial_size: int | None = None,
+    out: str | Path | None = None,
+    force: bool = False,
+    on_cycle: Callable[[Progress], None] = lambda progress: None,
+    **settings,
+) -> Result:
+    """Run query strategies on a pool, all seeds at once, and measure their learning curves.
+
+    Args:
+        pool: with labels for every row and a test split.
+        strategies: names, or `module:function`; None: all of jaxal's own.
+        seeds: how many (0, 1, ...), or which. Seed i has the same initial pool for every strategy.
+        batch_size, initial_size: rows a cycle and at the start. None: the study's for its ten tasks, else
+            min(50, N // 40).
+        out: results folder. Runs in it are not run again, and one that was interrupted goes on where it stopped.
+        force: run again what is there.
+        on_cycle: called after every cycle.
+        settings: the other fields of `Config`: ips, cycles, variant, C, normalize, pool_size, warm_start, settings.
+    Returns: `Result`, of the strategies and seeds asked for.
+    Raises: ConfigError before anything is computed; StoreError when the results folder cannot be written.
+    """
+    config = configure(pool, strategies, seeds, batch_size=batch_size, initial_size=initial_size, **settings)
+    check(pool, config)
+    pool = pool.cap(config.pool_size)
+    identity = {"dataset": pool.dataset, "model": pool.model, "pool": pool.fingerprint}
+    if config.normalize:
+        pool = pool.normalized()
+    folder = None if out is None else Path(out)
+    compiled = loop.compile_seconds()
+    # float64 embeddings are computed in float64, as scikit-learn does
+    with jax.enable_x64(pool.X.dtype == np.float64), nullcontext() if folder is None else opened(folder):
+        if folder is not None:
+            settle(folder, config, identity)
+        tables = _run_all(pool, config, identity, folder, force, on_cycle)
+    return Result(tables, folder, loop.compile_seconds() - compiled)
+
+
+def _run_all(pool: Pool, config: Config, identity: dict, folder: Path | None, force: bool, on_cycle) -> results.Tables:
+    problem = cache(lambda: loop.problem(pool, config.C, config.warm_start))
+    ips = strategies.make(config.ips, config.variant)
+
+    @cache  # shared by all strategies
+    def start(seeds) -> loop.Position:
+        return loop.start(problem(), ips, loop.prepare(ips, pool), seeds, config.initial_size)
+
+    runs = [columns(pool, config, identity, name) for name in config.strategies]
+    done = []
+    for settings in runs:
+        name = settings["strategy"]
+        blocks = [config.seeds] if folder is None else _unfinished(folder, settings["run_id"], config.seeds, force)
+        if not blocks:
+            on_cycle(Progress(name, config.cycles, config.cycles, None))
+        for seeds in blocks:
+            strategy = strategies.make(name, config.variant, **config.settings.get(name, {}))
+            position = _run_one(pool, problem(), strategy, start, config, settings, seeds, folder, on_cycle)
+            rows = position.rows if pool.rows is None else pool.rows[position.rows]
+            history = dict(zip(loop.HISTORY, np.moveaxis(position.history, 2, 0), strict=True))
+            tables = results.of_run(settings, seeds, config.schedule, history, rows, position.scores)
+            if folder is None:
+                done.append(tables)
+            else:
+                results.append(folder, tables)
+                remove(journal.path_of(folder, settings["run_id"], seeds))
+    if folder is None:
+        return results.Tables(*(pd.concat(parts, ignore_index=True) for parts in zip(*done, strict=True)))
+    return results.select(results.read(folder), [settings["run_id"] for settings in runs], config.seeds)
+
+
+def _unfinished(folder: Path, run_id: str, wanted: Sequence[int], force: bool) -> list[tuple[int, ...]]:
+    """The seeds still to run, in blocks that run together: journals go on as they were begun, then comes the rest.
+
+    A journal that holds seeds that are done, or that are not all wanted, is of no more use and goes.
+    """
+    there = results.read(folder).results
+    have = set(there.loc[there["run_id"] == run_id, "seed"])
+    missing = [seed for seed in wanted if force or seed not in have]
+    blocks = []
+    for path in sorted((folder / "journal").glob(f"{run_id}-*.safetensors")):
+        seeds = journal.seeds_of(path)
+        if seeds and set(seeds) <= set(missing) and not force:
+            blocks.append(tuple(seeds))
+            missing = [seed for seed in missing if seed not in seeds]
+        elif not seeds or set(seeds) & set(wanted):
+            remove(path)
+    return blocks + [tuple(missing)] * bool(missing)
+
+
+def _run_one(pool, problem, strategy, start, config, settings, seeds, folder, on_cycle) -> loop.Position:
+    """One strategy and block of seeds, from its journal or from the start."""
+    aux = loop.prepare(strategy, pool)
+    path = None if folder is None else journal.path_of(folder, settings["run_id"], seeds)
+
+    def first_carry(position):
+        return strategy.init(aux, loop.state(problem, position, config.batch_size))
+
+    if path is not None and path.exists():
+        position = journal.read(path, lambda position: jax.eval_shape(first_carry, position))
+    else:
+        position = start(seeds)
+        position = position._replace(carry=first_carry(position))
+    while True:
+        cycle = len(position.history) - 1
+        on_cycle(Progress(settings["strategy"], cycle, config.cycles, float(position.history[-1, :, 0].mean())))
+        if cycle == config.cycles:
+            return position
+        position = loop.cycle(problem, strategy, aux, position, seeds, config.batch_size)
+        if path is not None:
+            journal.write(path, position, seeds)

@@ -1,0 +1,102 @@
+"""Writing a file so that it is there whole or not at all."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from errno import EACCES, EDQUOT, ENOSPC, EPERM, EROFS
+from pathlib import Path
+
+from jaxal.errors import StoreError
+
+_ADVICE = dict.fromkeys((ENOSPC, EDQUOT), "free some space") | dict.fromkeys(
+    (EACCES, EPERM, EROFS), "choose a folder that can be written to"
+)
+
+
+# Every effect on the file system goes through the next five functions, so that tests can make each one of them fail.
+
+
+def _write(file, data) -> None:
+    file.write(data)
+    file.flush()
+
+
+def _fsync(descriptor: int) -> None:
+    os.fsync(descriptor)
+
+
+def _rename(source: Path, target: Path) -> None:
+    os.replace(source, target)
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
+
+
+def _mkdir(path: Path) -> None:
+    path.mkdir(exist_ok=True)
+
+
+@contextmanager
+def _one_sentence(path: Path) -> Iterator[None]:
+    """Turn an OSError into a StoreError about `path`."""
+    try:
+        yield
+    except OSError as error:
+        advice = _ADVICE.get(error.errno, "put that right")
+        raise StoreError(
+            f"cannot write {path} ({error.strerror or error}): {advice} and run the same command again, "
+            "what is finished is kept"
+        ) from error
+
+
+def _fsync_folder(folder: Path) -> None:
+    if os.name == "nt":  # Windows cannot open a folder
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        _fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def atomic_write(path: str | os.PathLike, data) -> None:
+    """Write `data` (bytes or a buffer) to `path`: whatever happens, `path` holds all of it or what it held before.
+
+    Raises StoreError, leaving no temporary file behind, when the disk is full or the folder cannot be written to.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with _one_sentence(path):
+        try:
+            with open(temporary, "wb") as file:
+                _write(file, data)
+                _fsync(file.fileno())
+            _rename(temporary, path)
+        except BaseException:
+            with suppress(OSError):
+                _remove(temporary)
+            raise
+        _fsync_folder(path.parent)
+
+
+def remove(path: Path) -> None:
+    """Delete a file if it is there. Raises StoreError."""
+    with _one_sentence(path):
+        if path.exists():  # a store that is mounted read-only refuses to delete even what is not there
+            _remove(path)
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Delete what writers that were killed left in `folder`. Raises StoreError."""
+    for path in folder.glob(".*.tmp"):
+        remove(path)
+
+
+def make_folders(path: Path) -> None:
+    """Create `path` and its parents, durably. Raises StoreError."""
+    with _one_sentence(path):
+        if not path.is_dir():
+            make_folders(path.parent)
+            _mkdir(path)
+            _fsync_folder(path.parent)

@@ -1,0 +1,156 @@
+"""Which rows to label next: one query, for people who label."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+
+from jaxal import logreg, loop, store
+from jaxal import strategies as strategies_
+from jaxal.errors import ConfigError, DataError, unknown
+from jaxal.pool import Pool
+
+
+def query(
+    X,
+    labeled_rows=(),
+    labels=(),
+    strategy: str = "margin",
+    batch_size: int = 100,
+    seed: int = 0,
+    n_classes: int | None = None,
+    probabilities=None,
+    **settings,
+) -> np.ndarray:
+    """The next rows of a pool to label.
+
+    Args:
+        X: (N, D) embeddings.
+        labeled_rows, labels: (L,) the rows labeled so far and their labels, integers or strings. None yet is fine:
+            every class then counts as equally likely.
+        n_classes: C when more classes exist than were labeled; it does not change what is chosen by jaxal's own.
+        probabilities: (N, C) of a classifier of your own; jaxal then fits none.
+        settings: `variant`, `C`, and the strategy's own.
+    Returns: row numbers (B,) int64 in pick order: distinct, never labeled ones, exactly min(batch_size, unlabeled).
+    Raises: DataError or ConfigError, one sentence.
+    Cost: one fit and one selection.
+    """
+    pool = X if isinstance(X, Pool) else Pool(X)
+    labels = np.asarray(labels if len(labels) else np.zeros(0, np.int32))
+    classes, codes = np.unique(labels, return_inverse=True)
+    return choose(
+        pool,
+        labeled_rows,
+        codes,
+        max(len(classes), n_classes or 1),
+        strategy,
+        batch_size,
+        seed,
+        probabilities,
+        **settings,
+    )[0]
+
+
+def choose(
+    pool: Pool,
+    labeled_rows,
+    codes,
+    n_classes: int,
+    strategy: str,
+    batch_size: int,
+    seed: int = 0,
+    probabilities=None,
+    *,
+    C: float = 1.0,
+    variant: str = "official",
+    **settings,
+) -> tuple[np.ndarray, np.ndarray]:
+    """`query` for labels that are class numbers 0..n_classes-1: rows (B,) and their scores (B,)."""
+    n = len(pool.X)
+    rows = np.asarray(labeled_rows, np.int64).reshape(-1)
+    if len(rows) != len(codes):
+        raise DataError(f"{len(rows)} labeled rows but {len(codes)} labels")
+    if len(rows) and not (rows.min() >= 0 and rows.max() < n):
+        raise DataError(f"labeled row {rows[(rows < 0) | (rows >= n)][0]} is not in the pool: it has rows 0 to {n - 1}")
+    if len(np.unique(rows)) < len(rows):
+        values, counts = np.unique(rows, return_counts=True)
+        raise DataError(f"row {values[counts > 1][0]} is labeled twice")
+    if batch_size < 1:
+        raise ConfigError(f"batch_size is {batch_size}: it must be at least 1")
+    made = strategies_.make(strategy, variant, **settings)
+    batch_size = min(batch_size, n - len(rows))
+    if batch_size == 0:
+        return np.zeros(0, np.int64), np.zeros(0, pool.X.dtype)
+    with jax.enable_x64(pool.X.dtype == np.float64):
+        X = jnp.asarray(pool.X)
+        given = None if probabilities is None else jnp.log(_probabilities(probabilities, n, X.dtype))[None]
+        params = logreg.zeros(1, n_classes, X.shape[1], X.dtype)
+        if len(rows) and given is None:
+            params = loop.fit_rows(X, rows[None], np.asarray(codes)[None], params, C).params
+        labels = np.full((1, n), -1, np.int32)
+        labels[0, rows] = codes
+        state = strategies_.State(X, jnp.asarray(labels), params, given, batch_size)
+        aux = loop.prepare(made, pool)
+        keys = loop.keys([seed], len(rows))
+        chosen, scores, _ = loop.jitted(made.select)(keys, aux, made.init(aux, state), state)
+        return np.asarray(chosen[0], np.int64), np.asarray(scores[0])
+
+
+def read_labels(path: Path, pool: Pool) -> tuple[np.ndarray, np.ndarray]:
+    """Rows (L,) and labels (L,) of a CSV with the columns `label` and `row` (or `id`, for a stored pool)."""
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist") from None
+    except (OSError, ValueError) as e:  # an empty file, a ragged line, bytes that are no UTF-8
+        raise DataError(f"{path} cannot be read as CSV: {e}") from e
+    if "label" not in table or not {"row", "id"} & set(table):
+        raise DataError(f"{path} needs the columns label and row (or id); it has {', '.join(table)}")
+    if "row" in table:
+        bad = ~table["row"].str.fullmatch(r"\d+")
+        if bad.any():
+            raise DataError(f"{path} line {int(np.argmax(bad)) + 2}: '{table['row'][bad].iloc[0]}' is no row number")
+        rows = table["row"].astype(np.int64).to_numpy()
+    else:
+        if pool.path is None:
+            raise DataError(f"{path} names rows by id, but this pool has no ids: use the column row")
+        rows = pd.Index(store.ids(pool.path)).get_indexer(table["id"])
+        if (rows < 0).any():
+            raise DataError(
+                f"{path} line {int(np.argmax(rows < 0)) + 2}: the pool has no id '{table['id'][rows < 0].iloc[0]}'"
+            )
+    empty = table["label"].str.strip() == ""
+    if empty.any():
+        raise DataError(f"{path} line {int(np.argmax(empty)) + 2} has no label")
+    return rows, table["label"].to_numpy(str)
+
+
+def encode(labels, class_names, source) -> tuple[np.ndarray, int]:
+    """Class numbers (L,) of labels, and C: by the pool's class names, or by what was labeled when it has none."""
+    names = np.unique(np.asarray(labels, str)) if class_names is None else class_names
+    codes = pd.Index(names, dtype=object).get_indexer(pd.Index(np.asarray(labels, str), dtype=object))
+    if (codes < 0).any():
+        raise DataError(f"{source}: {unknown('label', labels[int(np.argmax(codes < 0))], names)}")
+    return codes, max(1, len(names))
+
+
+def describe(pool: Pool, rows, scores) -> list[dict]:
+    """What a labeler needs of each row: order, row, id and text where the pool is stored, score."""
+    ids = store.ids(pool.path, rows) if pool.path else None
+    texts = store.texts(pool.path, rows) if pool.path else None
+    records = []
+    for i, (row, score) in enumerate(zip(rows.tolist(), scores.tolist(), strict=True)):
+        record = {"order": i, "row": row, "id": ids[i] if ids else str(row), "score": score}
+        records.append(record if texts is None else record | {"text": texts[i]})
+    return records
+
+
+def _probabilities(probabilities, n: int, dtype) -> np.ndarray:
+    p = np.asarray(probabilities, dtype)
+    if p.ndim != 2 or len(p) != n:
+        raise DataError(f"probabilities must be ({n}, n_classes), a row for every row of the pool; they are {p.shape}")
+    if not (np.isfinite(p).all() and (p >= 0).all() and (p.sum(axis=1) > 0).all()):
+        raise DataError("probabilities must be finite, not negative, and not all 0 in a row")
+    return p

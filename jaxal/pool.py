@@ -1,0 +1,200 @@
+"""A pool: embeddings, labels and a test split in memory; from arrays, a stored pool, an .npz file or `digits`."""
+
+import hashlib
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from jaxal import store
+from jaxal.errors import DataError, unknown
+from jaxal.tasks import TASKS
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """Frozen embeddings to choose from, checked when made.
+
+    Args:
+        X: (N, D) embeddings, finite. float64 stays float64 and is computed in float64; all else becomes float32.
+        y: (N,) labels, integers or strings; -1 (or an empty string) where unknown. None: no labels at all.
+        X_test, y_test: (M, D), (M,) the test split that learning curves are measured on.
+        class_names: what the integers 0..C-1 of y mean. None: the sorted distinct labels.
+    Raises: DataError, one sentence that names the row or the shape at fault.
+    """
+
+    X: np.ndarray
+    y: np.ndarray | None = None
+    X_test: np.ndarray | None = None
+    y_test: np.ndarray | None = None
+    class_names: Sequence[str] | None = None
+    dataset: str = "arrays"
+    model: str = "given"
+    path: Path | None = None  # of the stored pool, which knows the texts
+    rows: np.ndarray | None = None  # under a cap: row numbers in the original pool
+
+    def __post_init__(self):
+        set_ = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731  (the dataclass is frozen)
+        set_("X", _embeddings(self.X, "X"))
+        if self.X_test is not None:
+            set_("X_test", _embeddings(self.X_test, "X_test", self.X.dtype))
+            if self.X_test.shape[1] != self.X.shape[1]:
+                raise DataError(f"X has {self.X.shape[1]} columns but X_test has {self.X_test.shape[1]}")
+        split = {"y": (self.y, self.X), "y_test": (self.y_test, self.X_test)}
+        labels = {name: _labels(y, 0 if X is None else len(X), name) for name, (y, X) in split.items() if y is not None}
+        names = self.class_names
+        if names is None and "y" in labels:
+            names = np.unique(labels["y"][~_unlabeled(labels["y"])])
+        elif names is not None and len(set(names)) < len(names):
+            raise DataError(f"class_names has '{max(names, key=list(names).count)}' twice")
+        for name, values in labels.items():
+            set_(name, _encode(values, names, self.class_names is not None, name))
+        set_("class_names", None if names is None else tuple(str(n) for n in names))
+        if self.y_test is not None and (self.y_test < 0).any():
+            raise DataError(f"y_test row {int(np.argmax(self.y_test < 0))} has no label")
+
+    @property
+    def n_classes(self) -> int:
+        return 0 if self.class_names is None else len(self.class_names)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 of everything that decides a result: embeddings, labels, test split."""
+        digest = hashlib.sha256()
+        for a in (self.X, self.y, self.X_test, self.y_test):
+            digest.update(b"none" if a is None else f"{a.dtype}{a.shape}".encode() + np.ascontiguousarray(a).data)
+        return digest.hexdigest()
+
+    def cap(self, size: int | None) -> "Pool":
+        """At most `size` rows: one subset per (dataset, size), the same for every model, seed and strategy."""
+        n = len(self.X)
+        if size is None or size >= n:
+            return self
+        seed = hashlib.sha256(f"{self.dataset} {size}".encode()).digest()[:16]
+        # Raw Philox words: NumPy promises this stream for good, its shuffles it does not.
+        order = np.argsort(np.random.Philox(key=int.from_bytes(seed, "little")).random_raw(n), kind="stable")
+        rows = np.sort(order[:size])
+        return replace(self, X=self.X[rows], y=None if self.y is None else self.y[rows], rows=rows)
+
+    def normalized(self) -> "Pool":
+        """Rows scaled to Euclidean norm 1; rows of zeros stay zeros."""
+
+        def scale(X):
+            norm = np.linalg.norm(X, axis=1, keepdims=True)
+            return X / np.where(norm > 0, norm, 1)
+
+        return replace(self, X=scale(self.X), X_test=None if self.X_test is None else scale(self.X_test))
+
+
+def load(dataset: str, model: str | None = None, root: str | Path | None = None) -> Pool:
+    """The pool called `dataset`: a task in the store, the path of a stored pool or an .npz file, or `digits`."""
+    path = Path(dataset)
+    make = partial(_from_npz, path) if path.suffix == ".npz" else partial(_from_store, path)
+    if path.suffix == ".npz" or store.is_pool(path) or dataset == "digits":
+        pool = digits() if dataset == "digits" else make()
+        if model not in (None, pool.model):
+            raise DataError(f"{unknown('model', model, [pool.model])} (that is the only one of {dataset})")
+        return pool
+    stored = sorted({folder.parent.name for folder in store.root(root).glob("*/*") if store.is_pool(folder)})
+    if dataset in stored:
+        return _from_store(store.find(dataset, model, root))
+    if path.is_dir() or len(path.parts) > 1:
+        raise DataError(f"{dataset} is no stored pool: it has no manifest.json; `jaxal extract` makes one")
+    if dataset in TASKS:
+        raise DataError(
+            f"{dataset} is not in the store {store.root(root)}: make it with "
+            f"`jaxal extract --name {dataset} --train FILE --test FILE`, or name another store with --store"
+        )
+    raise DataError(
+        unknown("dataset", dataset, ["digits", *TASKS, *(s for s in stored if s not in TASKS)])
+        + "; a stored pool's path and an .npz file work too"
+    )
+
+
+def digits() -> Pool:
+    """scikit-learn's bundled 1,797 x 64 handwritten digits, with a fixed stratified test split of 20 %."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    X, y = load_digits(return_X_y=True)
+    X, X_test, y, y_test = train_test_split(X.astype(np.float32), y, test_size=0.2, stratify=y, random_state=0)
+    return Pool(X, y, X_test, y_test, class_names=[str(i) for i in range(10)], dataset="digits", model="pixels")
+
+
+def _from_npz(path: Path) -> Pool:
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as z:
+            arrays = {name: z[name] for name in ("X", "y", "X_test", "y_test", "class_names") if name in z}
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist") from None
+    # TypeError: np.load took it for an .npy, which is one array
+    except (OSError, ValueError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as e:
+        raise DataError(f"{path} cannot be read as an .npz of plain arrays: {e}") from e
+    if "X" not in arrays:
+        raise DataError(f"{path} has no array X: an .npz pool holds X, y, X_test, y_test")
+    return _named(path, dataset=path.stem, model="npz", **arrays)
+
+
+def _from_store(path: Path) -> Pool:
+    stored = store.read(path)
+    arrays = {k: getattr(stored, k) for k in ("X", "y", "X_test", "y_test", "class_names")}
+    if not stored.class_names:
+        arrays |= {"y": None, "y_test": None, "class_names": None}
+    return _named(path, dataset=stored.manifest["dataset"], model=stored.manifest["model"], path=path, **arrays)
+
+
+def _named(source: Path, **arrays) -> Pool:
+    try:
+        return Pool(**arrays)
+    except DataError as e:
+        raise DataError(f"{source}: {e}") from e
+
+
+def _embeddings(X, name: str, dtype=None) -> np.ndarray:
+    try:
+        X = np.asarray(X)
+    except ValueError as e:  # rows of different lengths
+        raise DataError(f"{name} must be a non-empty matrix of numbers, one row a text: {e}") from e
+    if X.ndim != 2 or 0 in X.shape or X.dtype.kind not in "fiub":
+        raise DataError(f"{name} must be a non-empty matrix of numbers, one row a text; it is {X.dtype} {X.shape}")
+    with np.errstate(over="ignore"):  # what overflows is infinite, and named
+        X = X.astype(dtype or (np.float64 if X.dtype == np.float64 else np.float32), copy=False)
+    finite = np.isfinite(X).all(axis=1)
+    if not finite.all():
+        raise DataError(f"{name} row {int(np.argmin(finite))} has a NaN or infinite value")
+    return X
+
+
+def _labels(labels, n: int, what: str) -> np.ndarray:
+    """Labels of n rows, (n,) integers or strings."""
+    labels = np.asarray(labels)
+    if labels.dtype == object:  # a column of pandas
+        kind = pd.api.types.infer_dtype(labels.ravel(), skipna=False)
+        labels = labels.astype({"string": str, "integer": np.int64}.get(kind, object))
+    if labels.ndim != 1 or labels.dtype.kind not in "iubU":
+        raise DataError(f"{what} must be a vector of integers or strings; it is {labels.dtype} {labels.shape}")
+    if len(labels) != n:
+        raise DataError(f"{what} has {len(labels)} labels for {n} rows")
+    return labels
+
+
+def _unlabeled(labels: np.ndarray) -> np.ndarray:
+    return labels == "" if labels.dtype.kind == "U" else labels < 0
+
+
+def _encode(labels: np.ndarray, names, given: bool, what: str) -> np.ndarray:
+    """Class numbers (N,) int32 of labels, -1 where there is none. Integers are positions in names that were given."""
+    known = f"is not among the {len(names)} classes" if given else "no row of train has"
+    if given and labels.dtype.kind != "U":
+        names = np.arange(len(names))
+    codes = pd.Index(names).get_indexer(labels).astype(np.int32)
+    bad = (codes < 0) & ~_unlabeled(labels)
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise DataError(f"{what} row {row} has the label '{labels[row]}', which {known}")
+    return codes

@@ -1,0 +1,48 @@
+"""Learning curves as a figure, and the summary as a table of text."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from jaxal import stats
+
+# Okabe and Ito's colours, told apart by colour-blind readers too.
+_COLORS = ["#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#B2A800"]
+
+
+def table(results: pd.DataFrame) -> str:
+    """The summary, a line a strategy: AULC mean and std over seeds, final accuracy, seconds."""
+    lines = [f"{'strategy':<28}{'seeds':>6}{'AULC mean':>11}{'std':>8}{'final acc.':>12}{'seconds':>9}"]
+    for row in stats.summary(results).itertuples():
+        std = "-" if pd.isna(row.aulc_std) else f"{row.aulc_std:.4f}"
+        lines.append(
+            f"{row.strategy:<28}{row.seeds:>6}{row.aulc_mean:>11.4f}{std:>8}{row.final_accuracy:>12.4f}{row.seconds:>9.1f}"
+        )
+    return "\n".join(lines)
+
+
+def curves(results: pd.DataFrame, path: Path) -> Path:
+    """Draw accuracy against labeled rows, mean and standard deviation over seeds, a line a strategy."""
+    from matplotlib.figure import Figure  # not pyplot: no global state, no display
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for i, ((_, strategy), run) in enumerate(results.groupby(["run_id", "strategy"], sort=False)):
+        by_size = run.groupby("n_labeled")["accuracy"]
+        mean, std = by_size.mean(), by_size.std().fillna(0)
+        color = _COLORS[i % len(_COLORS)]
+        axes.plot(mean.index, mean, color=color, marker="o", markersize=3, linewidth=1.5, label=strategy)
+        axes.fill_between(mean.index, mean - std, mean + std, color=color, alpha=0.15, linewidth=0)
+    first = results.iloc[0]
+    n_seeds = results["seed"].nunique()
+    seeds = f"{n_seeds} seed{'s' * (n_seeds != 1)}"
+    axes.set(
+        xlabel="labeled rows",
+        ylabel="test accuracy",
+        title=f"{first.dataset}, {first.model}: {seeds}, pool of {first.pool_size:,} rows, initial pool {first.ips}",
+    )
+    axes.title.set_fontsize(10)
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    figure.savefig(path, dpi=150)
+    return path

@@ -1,0 +1,242 @@
+"""On-disk pools: embeddings, labels and texts in plain files that any program can read. No JAX, no torch.
+
+    <root>/<dataset>/<model>/
+        unfinished.json                    what is being written; written first, removed last
+        rows.parquet                       train rows, then test: split, row, id, text_hash, label (-1: unlabeled), text
+        train-00000-of-00002.safetensors   one tensor `X`; 8192 rows in each shard but the last
+        test-00000-of-00001.safetensors    absent in a pool without a test split
+        manifest.json                      what the pool is, size and sha256 of each file; comes last: finished
+
+Each file is written beside its place, fsynced and renamed, so that a name that exists holds whole content: a kill or a
+full disk loses at most the shard in flight, and writing the same pool again goes on from there.
+
+This module finds and reads pools; store_writer.py writes them, store_format.py holds what both must agree on.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxal.errors import StoreError, unknown
+from jaxal.files import atomic_write
+from jaxal.store_format import (
+    MANIFEST,
+    ROWS,
+    UNFINISHED,
+    Rows,
+    Shard,
+    check_files,
+    check_finite,
+    damaged,
+    load,
+    read_shard,
+    shards,
+)
+from jaxal.store_writer import Writer, open_writer, write_arrays
+
+__all__ = [
+    "Entry",
+    "Rows",
+    "Shard",
+    "StoreError",
+    "Stored",
+    "Writer",
+    "atomic_write",
+    "find",
+    "ids",
+    "is_pool",
+    "listing",
+    "manifest",
+    "open_writer",
+    "read",
+    "root",
+    "texts",
+    "verify",
+    "write_arrays",
+]
+
+
+class Entry(NamedTuple):
+    """One line of `listing`. n_test is 0 without a test split; dim is None until the pool is finished."""
+
+    dataset: str
+    model: str
+    path: Path
+    n_train: int
+    n_test: int
+    dim: int | None
+    n_classes: int
+    finished: bool
+
+
+class Stored(NamedTuple):
+    """A pool in memory. X (N, D) and X_test (M, D): float16 or float32; y (N,) and y_test (M,): int32 indices into
+    class_names, -1 where unlabeled. X_test and y_test are None without a test split."""
+
+    X: np.ndarray
+    y: np.ndarray
+    X_test: np.ndarray | None
+    y_test: np.ndarray | None
+    class_names: list[str]
+    manifest: dict
+    path: Path
+
+
+# ---- finding pools
+
+
+def root(path: str | os.PathLike | None = None) -> Path:
+    """The store's folder: `path`, else $JAXAL_STORE, else `store` in the user cache directory of jaxal."""
+    chosen = path or os.environ.get("JAXAL_STORE")
+    if chosen:
+        return Path(chosen).expanduser()
+    import platformdirs
+
+    return platformdirs.user_cache_path("jaxal", appauthor=False) / "store"
+
+
+def is_pool(path: str | os.PathLike) -> bool:
+    """Whether `path` is the folder of a pool, finished or not."""
+    return any((Path(path) / name).is_file() for name in (MANIFEST, UNFINISHED))
+
+
+def _pools(folder: Path) -> list[Path]:
+    return sorted(child for child in folder.iterdir() if is_pool(child)) if folder.is_dir() else []
+
+
+def _datasets(base: Path) -> list[str]:
+    return sorted(folder.name for folder in base.iterdir() if _pools(folder)) if base.is_dir() else []
+
+
+def listing(root_path: str | os.PathLike | None = None) -> list[Entry]:
+    """Every pool of the store, by dataset and model. Raises StoreError for a damaged manifest, naming it."""
+    base = root(root_path)
+    return [_entry(path) for dataset in _datasets(base) for path in _pools(base / dataset)]
+
+
+def _entry(path: Path) -> Entry:
+    finished = (path / MANIFEST).is_file()
+    about = load(path / (MANIFEST if finished else UNFINISHED))
+    sizes = about["N"], about["M"], about.get("D"), len(about["class_names"])
+    return Entry(path.parent.name, path.name, path, *sizes, finished)
+
+
+def find(dataset: str, model: str | None = None, root_path: str | os.PathLike | None = None) -> Path:
+    """The folder of a finished pool; without `model`, of minilm if the dataset has it, else of its only one.
+
+    Raises StoreError, saying what is there, for an unknown dataset or model, an unfinished pool, or an open choice.
+    """
+    base = root(root_path)
+    pools = {path.name: path for path in _pools(base / dataset)}
+    if not pools:
+        raise StoreError(
+            f"{unknown('dataset', dataset, _datasets(base))} (in the store {base}); "
+            f"make it with: jaxal extract --name {dataset} --train FILE"
+        )
+    finished = [name for name, path in pools.items() if (path / MANIFEST).is_file()]
+    if model is None:
+        if "minilm" in finished:
+            return pools["minilm"]
+        if len(finished) == 1:
+            return pools[finished[0]]
+        if finished:
+            raise StoreError(
+                f"{base / dataset} holds pools of several models ({', '.join(finished)}): name one with --model"
+            )
+        model = next(iter(pools))
+    if model not in pools:
+        raise StoreError(f"{unknown('model', model, pools)} (in {base / dataset})")
+    if model not in finished:
+        raise _unfinished(pools[model])
+    return pools[model]
+
+
+# ---- reading
+
+
+def _unfinished(path: Path) -> StoreError:
+    return StoreError(
+        f"{path} is unfinished: run the `jaxal extract` command that began it again, it goes on where it stopped"
+    )
+
+
+def manifest(path: str | os.PathLike) -> dict:
+    """The manifest of a finished pool. Raises StoreError if `path` is no pool, unfinished or damaged."""
+    path = Path(path)
+    if not is_pool(path):
+        raise StoreError(f"{path} is not a stored pool: it has no {MANIFEST}")
+    if not (path / MANIFEST).is_file():
+        raise _unfinished(path)
+    return load(path / MANIFEST)
+
+
+def read(path: str | os.PathLike, *, verify: bool = False) -> Stored:
+    """Load a finished pool into memory, one shard at a time (peak: the arrays themselves and one shard).
+
+    Every file must be there with the size, the shapes, N, M, D and C that the manifest says, and every vector finite;
+    `verify` also hashes each file. Raises StoreError naming the file and what is wrong with it.
+    """
+    path = Path(path)
+    about = manifest(path)
+    check_files(path, about, hashes=verify)
+    counts, dim, dtype = {"train": about["N"], "test": about["M"]}, about["D"], np.dtype(about["dtype"])
+    X = {split: np.empty((n, dim), dtype) for split, n in counts.items()}
+    for shard in shards(about):
+        file, block = path / shard.file, read_shard(path / shard.file)
+        if block.shape != (shard.stop - shard.start, dim) or not np.can_cast(block.dtype, dtype):
+            expected = f"({shard.stop - shard.start}, {dim}) {dtype}"
+            raise damaged(file, f"holds {block.shape} {block.dtype} where the manifest says {expected}")
+        check_finite(block, shard, file)
+        X[shard.split][shard.start : shard.stop] = block
+    y = np.asarray(_column(path, about, "label", 0, about["N"] + about["M"]), np.int32)
+    if y.size and not -1 <= y.min() <= y.max() < len(about["class_names"]):
+        raise damaged(path / ROWS, f"has labels outside the {len(about['class_names'])} classes of the manifest")
+    y, y_test = np.split(y, [about["N"]])
+    test = (X["test"], y_test) if about["M"] else (None, None)
+    return Stored(X["train"], y, *test, about["class_names"], about, path)
+
+
+def verify(path: str | os.PathLike) -> None:
+    """Hash every file of a finished pool again; StoreError names the first that is missing or not as it was written."""
+    check_files(Path(path), manifest(path), hashes=True)
+
+
+def texts(path: str | os.PathLike, rows: Sequence[int] | None = None, split: str = "train") -> list[str] | None:
+    """The texts of the given rows (0-based in the split; all without `rows`), None for a pool stored without texts."""
+    return _cells(path, "text", rows, split) if manifest(path)["texts"] else None
+
+
+def ids(path: str | os.PathLike, rows: Sequence[int] | None = None, split: str = "train") -> list[str]:
+    """The ids of the given rows (0-based in the split; all without `rows`)."""
+    return _cells(path, "id", rows, split)
+
+
+def _cells(path: str | os.PathLike, name: str, rows: Sequence[int] | None, split: str) -> list:
+    path, about = Path(path), manifest(path)
+    start, n = {"train": (0, about["N"]), "test": (about["N"], about["M"])}[split]
+    column = _column(path, about, name, start, n)
+    if rows is None:
+        return column.to_pylist()
+    outside = [row for row in rows if not 0 <= row < n]
+    if outside:
+        raise StoreError(f"{path} has no row {outside[0]} in its {split} split of {n} rows")
+    return column.take([int(row) for row in rows]).to_pylist()
+
+
+def _column(path: Path, about: dict, name: str, start: int, n: int):
+    """n cells of one column of rows.parquet, from `start`; train rows come first. Returns a pyarrow array."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    file = path / ROWS
+    try:
+        with pq.ParquetFile(file) as parquet:
+            column = parquet.read(columns=[name])[name]
+    except (OSError, KeyError, pa.ArrowException) as error:
+        raise damaged(file, f"cannot be read ({error})") from error
+    if len(column) != about["N"] + about["M"]:
+        raise damaged(file, f"has {len(column)} rows where the manifest says {about['N']} + {about['M']}")
+    return column.slice(start, n)

@@ -1,0 +1,164 @@
+"""What the files of a stored pool are called, hold and must agree on; for store.py (reading) and store_writer.py."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import safetensors
+
+from jaxal.errors import StoreError
+
+FORMAT = 1
+SHARD_ROWS = 8192
+_FLOAT16_ROUNDING = 2.0**-11  # half the gap between 1 and the next float16: the relative error of one rounding
+MANIFEST, UNFINISHED, ROWS = "manifest.json", "unfinished.json", "rows.parquet"
+
+_DESCRIPTION = {
+    "dataset": str,
+    "model": str,
+    "settings": dict,
+    "class_names": list,
+    "N": int,
+    "M": int,
+    "texts": bool,
+    "rows_sha256": str,
+    "shard_rows": int,
+}
+_RESULT = {"D": int, "dtype": str, "files": dict}
+
+
+class Rows(NamedTuple):
+    """One split without its vectors. ids: n strings; y (n,) int32, -1 where unlabeled; texts: n strings, or None."""
+
+    ids: Sequence[str]
+    y: np.ndarray
+    texts: Sequence[str] | None
+
+
+class Shard(NamedTuple):
+    """Rows start..stop-1 of a split, and the name of the file that holds their vectors."""
+
+    file: str
+    split: str
+    start: int
+    stop: int
+
+
+def shards(about: dict) -> list[Shard]:
+    """Every shard of the pool that `about` (a manifest or unfinished.json) describes, train first."""
+    found, size = [], about["shard_rows"]
+    for split, n in (("train", about["N"]), ("test", about["M"])):
+        count = -(-n // size)
+        for i in range(count):
+            name = f"{split}-{i:05d}-of-{count:05d}.safetensors"
+            found.append(Shard(name, split, i * size, min(n, (i + 1) * size)))
+    return found
+
+
+def damaged(file: Path, what: str) -> StoreError:
+    """The error for a file that is not as it was written."""
+    return StoreError(f"{file} {what}: the pool is damaged, delete {file.parent} and extract it again")
+
+
+def load(file: Path) -> dict:
+    """manifest.json or unfinished.json, with every field that a reader relies on checked. Raises StoreError."""
+    try:
+        about = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise damaged(file, f"cannot be read ({error})") from error
+    if not isinstance(about, dict) or not isinstance(about.get("format"), int):
+        raise damaged(file, "is not a description of a pool")
+    if about["format"] != FORMAT:
+        raise StoreError(
+            f"{file} has format {about['format']} and this jaxal reads format {FORMAT}: use the jaxal that wrote it"
+        )
+    for name, kind in (_DESCRIPTION | (_RESULT if file.name == MANIFEST else {})).items():
+        if not isinstance(about.get(name), kind):
+            raise damaged(file, f"has no valid {name!r}")
+    if min(about["N"], about["shard_rows"]) < 1 or about["M"] < 0:
+        raise damaged(file, "has impossible sizes")
+    if about.get("dtype", "float16") not in ("float16", "float32"):
+        raise damaged(file, f"has the unknown dtype {about['dtype']!r}")
+    return about
+
+
+def check_files(path: Path, about: dict, *, hashes: bool = False) -> None:
+    """Raises StoreError for the first file of the manifest `about` that is not in `path` with its size (and sha256)."""
+    for name in [*(shard.file for shard in shards(about)), ROWS]:
+        file, expected = path / name, about["files"].get(name)
+        if not isinstance(expected, dict):
+            raise damaged(path / MANIFEST, f"does not list {name}, which its N and M call for")
+        if not file.is_file():
+            raise damaged(file, "is missing")
+        if file.stat().st_size != expected.get("bytes"):
+            raise damaged(file, f"has {file.stat().st_size} bytes where the manifest says {expected.get('bytes')}")
+        if hashes and sha256(file) != expected.get("sha256"):
+            raise damaged(file, "has another sha256 than the manifest")
+
+
+def check_finite(X: np.ndarray, shard: Shard, source: Path) -> None:
+    """Raises StoreError naming the first row of `shard` whose vector in X has a NaN or an infinity."""
+    bad = np.flatnonzero(~np.isfinite(X).all(axis=1))
+    if bad.size:
+        row = shard.start + bad[0]
+        raise StoreError(f"{source}: the vector of {shard.split} row {row} (counted from 0) has NaN or infinite values")
+
+
+def sha256(file: Path) -> str:
+    """Hexadecimal sha256 of a file's bytes."""
+    with open(file, "rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def read_shard(file: Path) -> np.ndarray:
+    """The tensor X of a shard. Raises StoreError."""
+    try:
+        with safetensors.safe_open(file, framework="numpy") as opened:
+            return opened.get_tensor("X")
+    except (OSError, safetensors.SafetensorError) as error:
+        raise damaged(file, f"cannot be read ({error})") from error
+
+
+def shard_header(file: Path) -> tuple[int, int, str] | None:
+    """Rows, columns and dtype of a shard without loading it; None if it is absent or not whole."""
+    try:
+        with safetensors.safe_open(file, framework="numpy") as opened:
+            tensor = opened.get_slice("X")
+            rows, columns = tensor.get_shape()
+            return rows, columns, {"F16": "float16", "F32": "float32"}[tensor.get_dtype()]
+    except (OSError, ValueError, KeyError, safetensors.SafetensorError):
+        return None
+
+
+def packed(X: np.ndarray) -> np.ndarray:
+    """X (n, D) in float16; in float32 if for a row x float16 overflows or |x - float16(x)| > 2^-11 |x| (Euclidean).
+
+    2^-11 is the most that rounding can cost a row without elements below float16's normal range (2^-14). So the rule
+    catches rows whose weight lies in the subnormals or below, and lets single tiny elements pass.
+    """
+    if X.dtype == np.float16:
+        return np.ascontiguousarray(X)
+    with np.errstate(over="ignore", invalid="ignore"):  # overflow is what is being looked for
+        X = np.ascontiguousarray(X, np.float32)
+        half = X.astype(np.float16)
+        too_far = _squares(X - half) > _FLOAT16_ROUNDING**2 * _squares(X)
+    return X if too_far.any() or not np.isfinite(half).all() else half
+
+
+def _squares(X: np.ndarray) -> np.ndarray:
+    return np.einsum("nd,nd->n", X, X, dtype=np.float64)  # squares of float32 values may leave its range
+
+
+def parquet(columns: dict) -> memoryview:
+    """The bytes of rows.parquet for columns of equal length; strings but for `row` and `label`."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    types = {"row": pa.int64(), "label": pa.int32()}
+    table = pa.table({name: pa.array(cells, types.get(name, pa.string())) for name, cells in columns.items()})
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    return memoryview(sink.getvalue())

@@ -1,0 +1,91 @@
+"""Query strategies by name. A new one is one file here and one line in `STRATEGIES`."""
+
+import inspect
+import sys
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from types import ModuleType
+
+from jaxal.errors import ConfigError, unknown
+from jaxal.strategies.entropy import entropy
+from jaxal.strategies.interface import State, Strategy, by_logits, per_seed, pick_best
+from jaxal.strategies.margin import margin
+from jaxal.strategies.random import random
+
+__all__ = ["IPS", "STRATEGIES", "State", "Strategy", "by_logits", "make", "names", "per_seed", "pick_best", "register"]
+
+# name -> factory(variant, **settings) -> Strategy
+STRATEGIES: dict[str, Callable[..., Strategy]] = {
+    "random": random,
+    "margin": margin,
+    "entropy": entropy,
+}
+
+# Strategies that can also choose the initial pool: they need neither labels nor a classifier.
+IPS = ("random",)
+
+_registered: dict[str, Callable[..., Strategy]] = {}
+
+
+def register(name: str, strategy: Callable | Strategy) -> None:
+    """Make a strategy of your own available by name: a `Strategy`, or a function `score(key, state) -> (N,)`."""
+    if name in STRATEGIES:
+        raise ConfigError(f"the strategy name '{name}' is taken by jaxal's own: choose another one")
+    _registered[name] = _factory(strategy)
+
+
+def names() -> list[str]:
+    """Every strategy known here: jaxal's own, registered ones, those of the entry-point group `jaxal.strategies`."""
+    return [*STRATEGIES, *_registered, *(e.name for e in entry_points(group="jaxal.strategies"))]
+
+
+@cache  # the same object for the same settings, so that jax.jit finds what it compiled
+def _make(factory, variant, settings) -> Strategy:
+    return factory(variant=variant, **dict(settings))
+
+
+def make(name: str, variant: str = "official", **settings) -> Strategy:
+    """The strategy called `name`, or at `module:attribute`, with its settings (`n_masks=20`)."""
+    factory = _find(name)
+    known = [p for p in inspect.signature(factory).parameters if p != "variant"]
+    for setting in settings:
+        if setting not in known:
+            raise ConfigError(
+                unknown(f"setting of {name}", setting, known) if known else f"{name} has no settings (got '{setting}')"
+            )
+    hashable = ((k, tuple(v) if isinstance(v, list) else v) for k, v in settings.items())
+    return _make(factory, variant, tuple(sorted(hashable)))
+
+
+def _find(name: str):
+    known = STRATEGIES | _registered
+    if name in known:
+        return known[name]
+    for entry in entry_points(group="jaxal.strategies", name=name):
+        return _factory(entry.load())
+    if ":" not in name:
+        raise ConfigError(unknown("strategy", name, names()) + "; your own is given as module:function")
+    module, _, attribute = name.partition(":")
+    try:
+        return _factory(getattr(import_module(module), attribute))
+    except (ImportError, AttributeError) as e:
+        raise ConfigError(f"cannot load the strategy '{name}': {e}") from e
+
+
+@cache
+def _factory(strategy: Callable | Strategy) -> Callable[..., Strategy]:
+    """Third parties give a Strategy or a score function; settings and variants are theirs to close over."""
+    made = strategy if isinstance(strategy, Strategy) else per_seed(strategy)
+    return lambda variant: made
+
+
+class _Callable(ModuleType):
+    """`jaxal.strategies` is both this package and, called, the list of names: `jaxal.strategies()`."""
+
+    def __call__(self) -> list[str]:
+        return names()
+
+
+sys.modules[__name__].__class__ = _Callable

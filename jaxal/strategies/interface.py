@@ -1,0 +1,109 @@
+"""What a query strategy is, and what it sees. Whatever differs by seed has an explicit leading axis S."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from jaxal import logreg
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["X", "labels", "params", "log_probabilities"],
+    meta_fields=["batch_size"],
+)
+@dataclass(frozen=True)
+class State:
+    """A pool in the middle of a run, for all seeds (leading axis S) or, inside `per_seed`, for one seed without it."""
+
+    X: Array  # (N, D) embeddings, shared by all seeds
+    labels: Array  # (S, N) int32, -1 where the row is unlabeled
+    params: logreg.Params  # the fitted classifier; zeros before the first fit
+    log_probabilities: Array | None  # (S, N, C) of somebody else's classifier; then `params` is not used
+    batch_size: int  # static; never above the number of unlabeled rows
+
+    @property
+    def labeled(self) -> Array:
+        """(S, N) bool."""
+        return self.labels >= 0
+
+    @property
+    def logits(self) -> Array:
+        """(S, N, C), the whole array: for a large pool use `map_logits`. -inf for classes never seen."""
+        return logreg.logits(self.params, self.X) if self.log_probabilities is None else self.log_probabilities
+
+    def map_logits(self, f) -> Array:
+        """f(logits (S, C, R)) -> (S, R) in blocks of R rows; returns (S, N). Needs the seed axis."""
+        if self.log_probabilities is None:
+            return logreg.map_logits(f, self.params, self.X)
+        return f(jnp.swapaxes(self.log_probabilities, 1, 2))
+
+
+class Strategy(NamedTuple):
+    """A query strategy: three pure functions, traceable by `jax.jit`.
+
+    `select` must return exactly B = `state.batch_size` distinct unlabeled rows a seed, in pick order.
+    """
+
+    prepare: Callable  # (pool, key) -> aux                  once a pool, shared by all seeds; key is the pool's own
+    init: Callable  # (aux, state) -> carry                  leading axis S: what is kept from cycle to cycle
+    select: Callable  # (keys (S,), aux, carry, state) -> (rows (S, B) int32, scores (S, B), carry)
+
+
+def per_seed(score: Callable) -> Strategy:
+    """A strategy from a function of one seed, `score(key, state) -> (N,)`: the B best unlabeled rows, ties at random.
+
+    The function is vmapped over seeds and sees a `State` without the seed axis.
+    """
+
+    def select(keys, aux, carry, state):
+        def one(key, state):
+            score_key, tie_key = jax.random.split(key)
+            return pick_best(tie_key, score(score_key, state), state.labeled, state.batch_size)
+
+        axes = replace(state, X=None, labels=0, params=0, log_probabilities=0)
+        rows, scores = jax.vmap(one, in_axes=(0, axes))(keys, state)
+        return rows, scores, carry
+
+    return Strategy(_nothing, _nothing, select)
+
+
+def by_logits(score: Callable) -> Strategy:
+    """A strategy from a function of logits alone, `score(logits (C, R)) -> (R,)`: reads the pool once, in blocks."""
+
+    def select(keys, aux, carry, state):
+        scores = state.map_logits(jax.vmap(score))
+        rows, best = jax.vmap(pick_best, in_axes=(0, 0, 0, None))(keys, scores, state.labeled, state.batch_size)
+        return rows, best, carry
+
+    return Strategy(_nothing, _nothing, select)
+
+
+def pick_best(key, scores, labeled, batch_size: int):
+    """The `batch_size` unlabeled rows of highest score, best first; ties in uniformly random order by `key`.
+
+    Args: scores (N,), NaN counts as lowest; labeled (N,) bool.
+    Returns: rows (B,) int32, distinct and unlabeled while that many are there, and their scores (B,).
+    Cost: two partial sorts of N.
+    """
+    low, high = jnp.finfo(scores.dtype).min, jnp.finfo(scores.dtype).max
+    # Labeled rows are -inf, alone: an unlabeled row may score -inf or NaN and must still come before them.
+    rank = jnp.where(labeled, -jnp.inf, jnp.clip(jnp.nan_to_num(scores, nan=low), low, high))
+    threshold = lax.top_k(rank, batch_size)[0][-1]
+    # Everything above the threshold is in; rows at the threshold draw lots for the places left.
+    # 30 random bits read as positive floats: top_k of integers would sort them all, 100 times slower on CPU.
+    lots = lax.bitcast_convert_type((jax.random.bits(key, rank.shape, jnp.uint32) >> 2) + 0x00800000, jnp.float32)
+    lots = jnp.where(rank > threshold, jnp.inf, jnp.where(rank == threshold, lots, 0))
+    _, rows = lax.top_k(lots, batch_size)
+    order_key = jax.random.bits(jax.random.fold_in(key, 1), (batch_size,), jnp.uint32)
+    _, _, rows = lax.sort((-rank[rows], order_key, rows.astype(jnp.int32)), num_keys=2)
+    return rows, scores[rows]
+
+
+def _nothing(*_):
+    return ()

@@ -1,0 +1,29 @@
+"""What all tests share: strict JAX, and where the real pools and texts are."""
+
+import os
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with real texts (data/) and embeddings (pools/) that is not part of the repository."""
+    folder = Path(os.environ.get("JAXAL_SHARED", ROOT.parent / "shared"))
+    if not (folder / "pools").is_dir():
+        pytest.skip(f"the real pools are not in {folder} (set JAXAL_SHARED to their folder)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def banking77(shared):
+    """X (10003, 384) float32, y, X_test (3080, 384), y_test: MiniLM embeddings of Banking77."""
+    with np.load(shared / "pools" / "banking77-minilm.npz") as z:
+        return {k: z[k].astype(np.float32) if "X" in k else z[k] for k in z}

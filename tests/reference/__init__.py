@@ -1,0 +1,1 @@
+"""Plain NumPy versions of what jaxal computes: loops and paper notation, no concern for speed."""

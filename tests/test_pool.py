@@ -1,0 +1,357 @@
+"""Pools: what may be given, what it becomes, and the sentence for what cannot be used."""
+
+import json
+import zipfile
+
+import numpy as np
+import pandas as pd
+import pytest
+from small import arrays, pool, write_npz
+
+import jaxal
+from jaxal import store
+from jaxal.errors import DataError, JaxalError, StoreError
+from jaxal.pool import Pool, digits, load
+
+ABOUT = {"class_names": ["a", "b", "c"], "dataset": "toy", "model": "made", "settings": {}}
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """A store with the pools toy/made and mnli/minilm; the working directory is empty."""
+    X, y, X_test, y_test = arrays()
+    store.write_arrays(tmp_path / "store" / "toy" / "made", X, y, X_test, y_test, **ABOUT)
+    about = ABOUT | {"dataset": "mnli", "model": "minilm"}
+    store.write_arrays(tmp_path / "store" / "mnli" / "minilm", X, y, X_test, y_test, **about)
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    return tmp_path / "store"
+
+
+# ---- embeddings
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.int64, np.uint8, bool, ">f4"])
+def test_all_but_float64_becomes_float32(dtype):
+    X = np.eye(3).astype(dtype)
+    made = Pool(X, X_test=X.astype(np.float64))
+    assert made.X.dtype == made.X_test.dtype == np.float32
+    np.testing.assert_array_equal(made.X, np.eye(3))
+
+
+def test_float64_stays(monkeypatch):
+    made = Pool(np.eye(3), X_test=np.eye(3, dtype=np.float16))
+    assert made.X.dtype == made.X_test.dtype == np.float64
+    assert Pool([[1, 2], [3, 4]]).X.dtype == np.float32, "lists are fine"
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", ["X", "X_test"])
+def test_rows_that_are_not_finite_are_named(value, name):
+    content = dict(zip(("X", "y", "X_test", "y_test"), arrays(), strict=True))
+    content[name][17, 2] = content[name][40, 0] = value
+    with pytest.raises(DataError, match=rf"^{name} row 17 has a NaN or infinite value"):
+        Pool(**content)
+
+
+def test_a_float64_test_split_too_large_for_float32_is_named():
+    with pytest.raises(DataError, match=r"X_test row 1 has a NaN or infinite value"):
+        Pool(np.eye(2, dtype=np.float32), X_test=np.array([[1.0, 2.0], [1e300, 0.0]]))
+
+
+@pytest.mark.parametrize(
+    "X",
+    [np.zeros((0, 3)), np.zeros((3, 0)), np.zeros(3), np.zeros((2, 2, 2)), 5, [], [["a", "b"]], np.zeros((2, 2), complex),
+     np.zeros((2, 2), object), None, [[1, 2], [3]]],
+    ids=["empty", "no columns", "vector", "cube", "number", "nothing", "text", "complex", "objects", "None", "ragged"],
+)  # fmt: skip
+def test_embeddings_must_be_a_matrix(X):
+    with pytest.raises(DataError, match="X must be a non-empty matrix of numbers") as e:
+        Pool(X)
+    assert "\n" not in str(e.value)
+
+
+def test_splits_must_agree():
+    X, y, X_test, y_test = arrays()
+    for bad, message in (
+        ((X, y[:-1], X_test, y_test), "y has 119 labels for 120 rows"),
+        ((X, y, X_test, y_test[:-1]), "y_test has 59 labels for 60 rows"),
+        ((X, y, None, y_test), "y_test has 60 labels for 0 rows"),
+        ((X, y, X_test[:, 1:], y_test), "X has 5 columns but X_test has 4"),
+    ):
+        with pytest.raises(DataError, match=message):
+            Pool(*bad)
+
+
+def test_a_pool_is_frozen():
+    with pytest.raises(AttributeError):
+        pool().X = 3
+
+
+# ---- labels
+
+
+def test_strings_become_numbers_by_sorted_name():
+    names = np.array(["pear", "fig", "apple"])
+    X, y, X_test, y_test = arrays()
+    made = Pool(X, names[y], X_test, names[y_test])
+    assert made.class_names == ("apple", "fig", "pear") and made.n_classes == 3
+    np.testing.assert_array_equal(made.y, 2 - y)
+    np.testing.assert_array_equal(made.y_test, 2 - y_test)
+    assert made.y.dtype == made.y_test.dtype == np.int32
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [list, pd.Series, lambda a: pd.Series(a, dtype=object), lambda a: a.astype(object), lambda a: pd.Series(a).array],
+    ids=["list", "series", "object series", "objects", "pandas array"],
+)
+def test_labels_of_pandas_and_lists_are_labels(convert):
+    names = np.array(["pear", "fig", "apple"])
+    X, y, X_test, y_test = arrays()
+    made = Pool(X, convert(names[y]), X_test, convert(names[y_test]))
+    np.testing.assert_array_equal(made.y, 2 - y)
+    np.testing.assert_array_equal(made.y_test, 2 - y_test)
+    np.testing.assert_array_equal(Pool(X, convert(y)).y, y)
+
+
+def test_integers_need_not_be_consecutive():
+    made = Pool(np.zeros((5, 2)), [30, 10, 20, 10, -1])
+    assert made.class_names == ("10", "20", "30") and made.y.tolist() == [2, 0, 1, 0, -1]
+    assert Pool(np.zeros((2, 2)), np.array([True, False])).class_names == ("False", "True")
+
+
+def test_class_names_say_what_the_numbers_mean():
+    made = Pool(np.zeros((3, 2)), [2, 0, -1], class_names=["no", "maybe", "yes"])
+    assert made.class_names == ("no", "maybe", "yes") and made.n_classes == 3 and made.y.tolist() == [2, 0, -1]
+    made = Pool(np.zeros((3, 2)), ["yes", "", "no"], class_names=["no", "maybe", "yes"])
+    assert made.y.tolist() == [2, -1, 0]
+    assert Pool(np.zeros((3, 2)), class_names=["a", "b"]).n_classes == 2
+    assert Pool(np.zeros((3, 2))).n_classes == 0
+
+
+def test_unlabeled_rows_are_no_class():
+    assert Pool(np.zeros((3, 2)), [-1, 4, 4]).class_names == ("4",)
+    made = Pool(np.zeros((3, 2)), ["", "b", "a"])
+    assert made.class_names == ("a", "b") and made.y.tolist() == [-1, 1, 0]
+    assert Pool(np.zeros((2, 2)), [-1, -1]).n_classes == 0
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([0.0, 1.0], "y must be a vector of integers or strings; it is float64"),
+        ([0.0, np.nan], "y must be a vector of integers or strings"),
+        ([[0], [1]], "y must be a vector of integers or strings"),
+        (np.array([b"a", b"b"]), "y must be a vector of integers or strings"),
+        (np.array([0, None]), "y must be a vector of integers or strings"),
+        (np.array(["a", 3], dtype=object), "y must be a vector of integers or strings"),
+        (3, "y must be a vector of integers or strings"),
+    ],
+    ids=["floats", "NaN", "column", "bytes", "None", "mixed", "number"],
+)
+def test_labels_must_be_integers_or_strings(labels, message):
+    with pytest.raises(DataError, match=message):
+        Pool(np.zeros((2, 2)), labels)
+
+
+def test_labels_that_mean_nothing_are_named():
+    X = np.zeros((3, 2))
+    with pytest.raises(DataError, match="y_test row 2 has the label 'c', which no row of train has"):
+        Pool(X, ["a", "b", "a"], X, ["a", "b", "c"])
+    with pytest.raises(DataError, match="y_test row 1 has the label '7', which no row of train has"):
+        Pool(X, [0, 1, 2], X, [1, 7, 1])
+    with pytest.raises(DataError, match="y row 2 has the label '2', which is not among the 2 classes"):
+        Pool(X, [0, 1, 2], class_names=["a", "b"])
+    with pytest.raises(DataError, match="y row 1 has the label 'x', which is not among the 2 classes"):
+        Pool(X, ["a", "x", "a"], class_names=["a", "b"])
+    with pytest.raises(DataError, match="y_test row 1 has no label"):
+        Pool(X, [0, 1, 2], X, [0, -1, 2])
+    with pytest.raises(DataError, match="class_names has 'a' twice"):
+        Pool(X, ["a", "b", "a"], class_names=["a", "b", "a"])
+
+
+def test_fingerprint_is_of_everything_that_decides_a_result():
+    given = arrays()
+    prints = {Pool(*given).fingerprint, Pool(*given, dataset="other", model="other").fingerprint}
+    assert len(prints) == 1
+    for i in range(4):
+        changed = [a.copy() for a in given]
+        changed[i][0] = changed[i][1] if i % 2 == 0 else (changed[i][0] + 1) % 3
+        prints.add(Pool(*changed).fingerprint)
+    prints.add(Pool(*given[:2]).fingerprint)
+    prints.add(Pool(given[0].astype(np.float64), *given[1:]).fingerprint)
+    assert len(prints) == 7
+
+
+# ---- npz
+
+
+def test_npz(tmp_path):
+    X, y, X_test, y_test = arrays()
+    made = load(str(write_npz(tmp_path / "my.pool.npz")))
+    np.testing.assert_array_equal(made.X, X)
+    np.testing.assert_array_equal(made.y_test, y_test)
+    assert (made.dataset, made.model, made.path, made.rows) == ("my.pool", "npz", None, None)
+    names = np.array(["no", "maybe", "yes"])
+    made = load(write_npz(tmp_path / "b.npz", y=names[y], y_test=names[y_test], class_names=names, extra=np.eye(2)))
+    assert made.class_names == ("no", "maybe", "yes")
+    np.testing.assert_array_equal(made.y, y)
+    made = load(write_npz(tmp_path / "c.npz", y=None, X_test=None, y_test=None))
+    assert made.y is None and made.X_test is None and made.n_classes == 0
+    made = load(write_npz(tmp_path / "d.npz", X=X.astype(np.float16), X_test=X_test.astype(np.float16)))
+    assert made.X.dtype == np.float32
+
+
+def damage(path, kind):
+    content = path.read_bytes()
+    if kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "truncated":
+        path.write_bytes(content[: len(content) // 2])
+    elif kind == "text":
+        path.write_text("X,y\n1,2\n")
+    elif kind == "npy":
+        with path.open("wb") as f:
+            np.save(f, np.eye(3))
+    elif kind == "pickled":
+        np.savez(path, X=np.array([{}, 3], dtype=object))
+    elif kind == "bits":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as z:
+            z.writestr("X.npy", bytes(range(256)) * 64)
+        content = bytearray(path.read_bytes())
+        content[60:70] = b"\xff" * 10
+        path.write_bytes(content)
+    elif kind == "missing":
+        path.unlink()
+    elif kind == "folder":
+        path.unlink()
+        path.mkdir()
+    elif kind == "not an array":
+        with zipfile.ZipFile(path, "w") as z:
+            z.writestr("X", "hello")
+    elif kind == "without X":
+        np.savez(path, y=np.arange(3))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["empty", "truncated", "text", "npy", "pickled", "bits", "missing", "folder", "not an array", "without X"],
+)
+def test_an_npz_that_is_none_is_named(tmp_path, kind):
+    path = write_npz(tmp_path / "p.npz")
+    damage(path, kind)
+    with pytest.raises(DataError) as e:
+        load(str(path))
+    assert str(path) in str(e.value) and "\n" not in str(e.value).strip()
+
+
+def test_the_file_is_named_with_what_is_wrong_in_it(tmp_path):
+    X = arrays()[0].copy()
+    X[3] = np.nan
+    path = write_npz(tmp_path / "p.npz", X=X)
+    with pytest.raises(DataError) as e:
+        load(str(path))
+    assert str(e.value) == f"{path}: X row 3 has a NaN or infinite value"
+
+
+# ---- by name
+
+
+def test_by_name_and_by_path(root):
+    X, y, _, y_test = arrays()
+    for made in (load("toy", root=root), load("toy", "made", root), load(str(root / "toy" / "made"))):
+        np.testing.assert_allclose(made.X, X, rtol=2e-3)
+        np.testing.assert_array_equal(made.y, y)
+        np.testing.assert_array_equal(made.y_test, y_test)
+        assert (made.dataset, made.model, made.class_names) == ("toy", "made", ("a", "b", "c"))
+        assert made.path == root / "toy" / "made" and made.X.dtype == np.float32
+
+
+def test_the_store_of_the_environment(root, monkeypatch):
+    monkeypatch.setenv("JAXAL_STORE", str(root))
+    assert load("toy").dataset == jaxal.load("toy").dataset == "toy"
+
+
+def test_digits():
+    made = load("digits")
+    assert made.X.shape == (1437, 64) and made.X_test.shape == (360, 64) and made.n_classes == 10
+    assert (made.dataset, made.model) == ("digits", "pixels") and made.fingerprint == digits().fingerprint
+    share = np.bincount(made.y) / len(made.y) - np.bincount(made.y_test) / len(made.y_test)
+    assert np.abs(share).max() < 0.005, "the split is not stratified"
+
+
+@pytest.mark.parametrize(
+    ("dataset", "model", "message"),
+    [
+        ("mnly", None, "unknown dataset 'mnly': did you mean mnli?"),
+        ("digit", None, "unknown dataset 'digit': did you mean digits?"),
+        ("tooy", None, "unknown dataset 'tooy': did you mean toy?"),
+        ("qnli", None, "qnli is not in the store"),
+        ("toy", "mad", "unknown model 'mad': did you mean made?"),
+        ("digits", "minilm", "unknown model 'minilm'"),
+        ("some/where", None, "some/where is no stored pool"),
+        ("", None, "no stored pool"),
+        ("train.csv", None, "unknown dataset 'train.csv'"),
+    ],
+)
+def test_unknown_names_get_the_closest(root, dataset, model, message):
+    with pytest.raises(JaxalError) as e:
+        load(dataset, model, root)
+    assert message in str(e.value) and "\n" not in str(e.value)
+    if dataset == "qnli":
+        assert "jaxal extract --name qnli" in str(e.value) and str(root) in str(e.value)
+
+
+def test_a_model_that_a_path_or_file_does_not_have_is_refused(root, tmp_path):
+    assert load(str(root / "toy" / "made"), "made").model == "made"
+    for dataset in (root / "toy" / "made", write_npz(tmp_path / "p.npz")):
+        with pytest.raises(DataError, match="unknown model 'minilm'"):
+            load(str(dataset), "minilm")
+
+
+def test_a_folder_here_with_the_name_of_a_stored_dataset_does_not_hide_it(root):
+    (root.parent / "work" / "toy").mkdir()
+    assert load("toy", root=root).path == root / "toy" / "made"
+
+
+def test_a_damaged_pool_does_not_hide_the_others(root):
+    (root / "mnli" / "minilm" / "manifest.json").write_text("{")
+    assert load("toy", root=root).dataset == "toy"
+    with pytest.raises(StoreError, match=r"mnli.*manifest\.json"):
+        load("mnli", root=root)
+
+
+def test_unlabeled_and_testless_stored_pools(root):
+    X, y, _, _ = arrays()
+    path = store.write_arrays(root / "raw" / "made", X, None, **ABOUT | {"class_names": []})
+    made = load(str(path))
+    assert made.y is None and made.X_test is None and made.n_classes == 0
+    path = store.write_arrays(root / "half" / "made", X, np.where(y == 1, -1, y), **ABOUT)
+    made = load(str(path))
+    assert (made.y == -1).sum() == (y == 1).sum() and made.n_classes == 3
+
+
+@pytest.mark.parametrize("kind", ["truncated", "missing", "N", "D", "nan", "label", "unfinished"])
+def test_damage_of_a_stored_pool_is_named(root, kind):
+    path = root / "toy" / "made"
+    shard = next(path.glob("train-*"))
+    about = json.loads((path / "manifest.json").read_text())
+    if kind == "truncated":
+        shard.write_bytes(shard.read_bytes()[:-5])
+    elif kind == "missing":
+        shard.unlink()
+    elif kind in ("N", "D"):
+        (path / "manifest.json").write_text(json.dumps(about | {kind: about[kind] + 1}))
+    elif kind == "label":
+        (path / "manifest.json").write_text(json.dumps(about | {"class_names": ["a"]}))
+    elif kind == "unfinished":
+        (path / "manifest.json").rename(path / "unfinished.json")
+    elif kind == "nan":
+        content = bytearray(shard.read_bytes())
+        content[-2:] = b"\x00\x7e"  # NaN in float16
+        shard.write_bytes(content)
+    with pytest.raises(StoreError) as e:
+        load("toy", root=root)
+    assert str(path) in str(e.value) and "\n" not in str(e.value)
+    assert ("row 119" in str(e.value)) == (kind == "nan")

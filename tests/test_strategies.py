@@ -1,0 +1,221 @@
+"""Strategies against their plain NumPy references and the contract; random draws against what uniform means."""
+
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reference import batch
+from reference import entropy as plain_entropy
+from reference import margin as plain_margin
+from scipy.special import softmax
+from scipy.stats import chisquare
+
+import jaxal
+from jaxal import logreg, loop
+from jaxal.errors import ConfigError
+from jaxal.strategies import IPS, STRATEGIES, State, make, per_seed, pick_best, register
+from jaxal.testing import check_strategy
+
+SCORES = {"margin": plain_margin.score, "entropy": plain_entropy.score}
+
+
+def score_of(name):
+    return sys.modules[f"jaxal.strategies.{name}"].score
+
+
+def state_of(rng, n=40, dim=6, n_classes=4, n_seeds=3, n_labeled=9, batch_size=8, scale=1.0, dtype=np.float32):
+    X = rng.normal(size=(n, dim)).astype(dtype)
+    labels = np.full((n_seeds, n), -1, np.int32)
+    for row in labels:
+        row[rng.choice(n, n_labeled, replace=False)] = rng.integers(0, n_classes, n_labeled)
+    params = logreg.Params(
+        jnp.asarray(scale * rng.normal(size=(n_seeds, n_classes, dim)).astype(dtype)),
+        jnp.asarray(rng.normal(size=(n_seeds, n_classes)).astype(dtype)),
+    )
+    return State(jnp.asarray(X), jnp.asarray(labels), params, None, batch_size)
+
+
+@pytest.mark.parametrize("variant", ["official", "skactiveml"])
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_contract(name, variant):
+    check_strategy(make(name, variant))
+
+
+@pytest.mark.parametrize("name", IPS)
+def test_an_initial_pool_selection_needs_no_classifier(name):
+    state = state_of(np.random.default_rng(0), n_labeled=0)
+    nothing = State(state.X, state.labels, logreg.zeros(3, 4, 6, jnp.float32), None, 8)
+    rows, _, _ = make(name).select(loop.keys([0, 1, 2], 0), (), (), nothing)
+    assert all(len(set(r.tolist())) == 8 for r in np.asarray(rows))
+
+
+@pytest.mark.parametrize("name", SCORES)
+@pytest.mark.parametrize("n_classes", [2, 3, 7])
+def test_scores_are_those_of_the_reference(name, n_classes):
+    rng = np.random.default_rng(1)
+    Z = rng.normal(size=(200, n_classes)) * np.exp(rng.normal(size=(200, 1)))
+    Z[:5, 0] = -np.inf  # a class never seen
+    with jax.enable_x64(True):
+        ours = np.asarray(score_of(name)(jnp.asarray(Z.T)))
+    expected = SCORES[name](softmax(Z, axis=1))
+    if n_classes == 2:
+        assert (ours[:5] == -np.inf).all()
+        Z, ours, expected = Z[5:], ours[5:], expected[5:]
+    np.testing.assert_allclose(np.exp(ours), expected, rtol=1e-9, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_scores_tell_saturated_rows_apart_in_float32(name):
+    """p1 rounds to 1 from 17 on, and p2 to 0 from 104 on: the order must still be that of the logits."""
+    lead = np.linspace(1, 300, 100, dtype=np.float32)
+    Z = np.stack([lead, np.zeros_like(lead), np.full_like(lead, -1.0)])
+    ours = np.asarray(score_of(name)(jnp.asarray(Z)))
+    assert np.isfinite(ours).all() and (np.diff(ours) < 0).all()
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_scores_of_exact_ties_and_single_classes(name):
+    inf = np.inf
+    Z = np.array([[0, 0, 0], [2, 2, -1], [5, -inf, -inf], [7, 7, -inf]], np.float32)
+    ours = np.asarray(score_of(name)(jnp.asarray(Z.T)))
+    P = softmax(np.where(np.isinf(Z), -1e9, Z.astype(np.float64)), axis=1)
+    with np.errstate(divide="ignore"):
+        np.testing.assert_allclose(ours, np.log(SCORES[name](P)), atol=1e-6)
+    assert ours[2] == -inf
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_picks_are_those_of_the_reference(name):
+    rng = np.random.default_rng(2)
+    with jax.enable_x64(True):
+        state = state_of(rng, dtype=np.float64)
+        rows, scores, _ = make(name).select(loop.keys([0, 1, 2], 1), (), (), state)
+        P = np.asarray(jax.nn.softmax(state.logits, axis=-1))
+    for s in range(3):
+        expected = SCORES[name](P[s])
+        assert rows[s].tolist() == batch.best(expected, np.asarray(state.labels[s]) >= 0, 8)
+        np.testing.assert_allclose(np.exp(scores[s]), expected[np.asarray(rows[s])], rtol=1e-9)
+
+
+def test_binary_margin_and_entropy_agree():
+    with jax.enable_x64(True):
+        state = state_of(np.random.default_rng(3), n=300, n_classes=2, batch_size=40, scale=5.0, dtype=np.float64)
+        keys = loop.keys([0, 1, 2], 1)
+        margin, entropy = (make(name).select(keys, (), (), state)[0] for name in ("margin", "entropy"))
+    np.testing.assert_array_equal(margin, entropy)
+
+
+def test_margin_and_entropy_pick_what_scikit_activeml_picks():
+    pool = pytest.importorskip("skactiveml.pool", reason="scikit-activeml is in the extra `bench`")
+    with jax.enable_x64(True):
+        state = state_of(np.random.default_rng(4), n=120, batch_size=15, dtype=np.float64)
+        for name, method in (("margin", "margin_sampling"), ("entropy", "entropy")):
+            rows, _, _ = make(name, "skactiveml").select(loop.keys([0, 1, 2], 1), (), (), state)
+            for s in range(3):
+                P = np.asarray(jax.nn.softmax(state.logits[s], axis=-1))
+                utility = pool.uncertainty_scores(P, method=method)
+                free = np.flatnonzero(np.asarray(state.labels[s]) < 0)
+                if name == "margin":
+                    utility = 1 + utility - 1  # their margin score grows with uncertainty, as ours does
+                expected = free[np.argsort(-utility[free])[:15]]
+                assert set(rows[s].tolist()) == set(expected.tolist())
+
+
+def test_uniform_draws_are_uniform():
+    """Random picks, and ties of a score, over many keys: chi-square on rows, and on the place of a row in the order."""
+    n, b, trials = 12, 4, 6000
+    labeled = jnp.zeros(n, bool).at[jnp.array([3, 7])].set(True)
+    keys = jax.random.split(jax.random.key(0), trials)
+    rows, _ = jax.vmap(lambda k: pick_best(k, jnp.zeros(n), labeled, b))(keys)
+    counts = np.bincount(np.asarray(rows).ravel(), minlength=n)
+    assert (counts[[3, 7]] == 0).all()
+    assert chisquare(np.delete(counts, [3, 7])).pvalue > 1e-3
+    first = np.bincount(np.asarray(rows[:, 0]), minlength=n)
+    assert chisquare(np.delete(first, [3, 7])).pvalue > 1e-3
+    # two clear winners, then a tie of the rest: the winners always, in order, the others at random
+    scores = jnp.zeros(n).at[jnp.array([5, 9])].set(jnp.array([1.0, 2.0]))
+    rows, best = jax.vmap(lambda k: pick_best(k, scores, labeled, b))(keys)
+    assert (np.asarray(rows[:, :2]) == [9, 5]).all() and (np.asarray(best[:, :2]) == [2, 1]).all()
+    assert chisquare(np.delete(np.bincount(np.asarray(rows[:, 2]), minlength=n), [3, 5, 7, 9])).pvalue > 1e-3
+
+
+_pick_best = jax.jit(pick_best, static_argnums=3)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.sampled_from([-np.inf, -1.5, 0.0, 0.5, 3e38, np.inf, np.nan]), min_size=9, max_size=9),
+    st.lists(st.booleans(), min_size=9, max_size=9).filter(lambda labeled: not all(labeled)),
+    st.integers(0, 9),
+    st.data(),
+)
+def test_pick_best_keeps_the_contract_for_any_scores(scores, labeled, seed, more):
+    labeled = np.array(labeled)
+    b = more.draw(st.sampled_from([k for k in (1, 4, 9) if k <= (~labeled).sum()]))
+    rows = np.asarray(_pick_best(jax.random.key(seed), jnp.asarray(scores, jnp.float32), labeled, b)[0])
+    assert len(set(rows.tolist())) == b and not labeled[rows].any()
+    rank = np.nan_to_num(np.asarray(scores), nan=-4e38, neginf=-4e38, posinf=4e38)  # float64: differences fit
+    assert (np.diff(rank[rows]) <= 0).all()
+    left = np.setdiff1d(np.flatnonzero(~labeled), rows)
+    assert len(left) == 0 or rank[left].max() <= rank[rows].min()
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_seeds_choose_as_if_alone(name):
+    state = state_of(np.random.default_rng(5))
+    rows, _, _ = make(name).select(loop.keys([4, 5, 6], 2), (), (), state)
+    for s in range(3):
+        alone = jax.tree.map(lambda a: a[s : s + 1], (state.labels, state.params))  # noqa: B023
+        one = State(state.X, *alone, None, state.batch_size)
+        np.testing.assert_array_equal(make(name).select(loop.keys([4 + s], 2), (), (), one)[0][0], rows[s])
+
+
+def least_confident(key, state):
+    """A strategy as a user writes it: one seed, (N,) scores."""
+    return -jax.nn.softmax(state.logits, axis=-1).max(axis=-1)
+
+
+def test_a_strategy_of_your_own_from_a_function():
+    check_strategy(per_seed(least_confident))
+    rng = np.random.default_rng(6)
+    state = state_of(rng)
+    rows, _, _ = per_seed(least_confident).select(loop.keys([0, 1, 2], 1), (), (), state)
+    p = np.asarray(jax.nn.softmax(state.logits, axis=-1)).max(axis=-1)
+    for s in range(3):
+        assert rows[s].tolist() == batch.best(-p[s], np.asarray(state.labels[s]) >= 0, 8)
+
+
+def test_the_contract_test_catches_what_it_promises():
+    def labeled_too(keys, aux, carry, state):
+        rows = jnp.broadcast_to(jnp.arange(state.batch_size, dtype=jnp.int32), (keys.shape[0], state.batch_size))
+        return rows, jnp.zeros(rows.shape), carry
+
+    def same_row(keys, aux, carry, state):
+        free = jnp.argmin(state.labels, axis=1).astype(jnp.int32)
+        rows = jnp.broadcast_to(free[:, None], (keys.shape[0], state.batch_size))
+        return rows, jnp.zeros(rows.shape), carry
+
+    good = make("random")
+    with pytest.raises(AssertionError, match="unlabeled"):
+        check_strategy(good._replace(select=labeled_too))
+    with pytest.raises(AssertionError, match="distinct"):
+        check_strategy(good._replace(select=same_row))
+
+
+def test_names_registration_and_unknown_ones():
+    assert jaxal.strategies() == jaxal.strategies.names() and set(STRATEGIES) <= set(jaxal.strategies())
+    register("least_confident", least_confident)
+    assert make("least_confident") is make("least_confident")
+    check_strategy(make("test_strategies:least_confident"))
+    with pytest.raises(ConfigError, match="taken"):
+        register("margin", least_confident)
+    with pytest.raises(ConfigError, match="did you mean margin"):
+        make("margn")
+    with pytest.raises(ConfigError, match="no settings"):
+        make("margin", n_masks=3)
+    with pytest.raises(ConfigError, match="cannot load"):
+        make("nowhere:nothing")
