@@ -196,7 +196,7 @@ def report(folder, out):
 
 
 def _start_jax() -> None:
-    """Keep compiled programs between commands, whatever they took to compile."""
+    """Keep compiled programs between commands, and find strategies of one's own in the current folder."""
     import jax
     import platformdirs
 
@@ -204,6 +204,7 @@ def _start_jax() -> None:
         jax.config.update("jax_compilation_cache_dir", str(platformdirs.user_cache_path("jaxal", False) / "xla"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    sys.path.insert(0, "")  # as `python -m` does
 
 
 def _load(dataset, model, store):

@@ -76,8 +76,8 @@ def extract(job: Job) -> None:
         f"{path}: N={about['N']} M={about['M']} D={about['D']} C={len(class_names)} {about['dtype']}, "
         f"{rows} rows in {seconds:.1f} s"
     )
-    if test and class_names:
-        click.echo(f"next: jaxal run --dataset {job.name}" + _options(job, path))
+    verb = "run" if test and class_names else "query"  # learning curves need labels and a test split
+    click.echo(f"next: jaxal {verb} --dataset {job.name}{_options(job, path)}")
 
 
 def _columns(job: Job) -> Columns:
@@ -153,7 +153,7 @@ def _check_name(name: str, option: str) -> None:
 
 
 def _options(job: Job, path: Path) -> str:
-    """The options that `jaxal run` needs to find this pool and not another one."""
+    """The options that `jaxal run` and `query` need to find this pool and not another one."""
     alone = [folder for folder in path.parent.iterdir() if store.is_pool(folder)] == [path]
     model = "" if alone else f" --model {path.name}"
     return model + (f" --store {shlex.quote(str(job.store_root))}" if job.store_root else "")
