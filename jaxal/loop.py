@@ -83,7 +83,7 @@ def cycle(problem, strategy: Strategy, aux, position: Position, seeds, batch_siz
     rows = np.concatenate([position.rows, rows], axis=1)
     with _stopwatch() as fit:
         init = position.params if problem.warm_start else jax.tree.map(jnp.zeros_like, position.params)
-        fitted = jax.block_until_ready(fit_rows(problem.X, rows, problem.y[rows], init, problem.C))
+        fitted = jax.block_until_ready(logreg.fit_rows(problem.X, rows, problem.y[rows], init, problem.C))
     with _stopwatch() as evaluation:
         metrics = evaluate(np.asarray(logreg.predict(fitted.params, problem.X_test)), problem.y_test, problem.n_classes)
     seconds = np.full((len(seeds), 3), [fit.seconds, select.seconds, evaluation.seconds])
@@ -101,23 +101,6 @@ def cycle(problem, strategy: Strategy, aux, position: Position, seeds, batch_siz
 def state(problem: Problem, position: Position, batch_size: int) -> State:
     """What a strategy sees of a position."""
     return State(problem.X, position.labels, position.params, None, batch_size)
-
-
-def bucket(n: int) -> int:
-    """The padded number of rows that n labeled rows are fitted with.
-
-    Powers of two to 1024, then four steps an octave. Compiling one shape takes 1.5 s, as long as ten fits of 1,000
-    rows and 77 classes, so small fits share few shapes; above, padding costs 12 % at most and 6 % on average.
-    """
-    step = max(32, 1 << max(0, n - 1).bit_length() - 3) if n > 1024 else max(64, 1 << max(0, n - 1).bit_length())
-    return -(-n // step) * step
-
-
-def fit_rows(X, rows: np.ndarray, y: np.ndarray, init: logreg.Params, C: float) -> logreg.Fit:
-    """`logreg.fit` on rows (S, L) with classes y (S, L), padded so that few shapes are compiled."""
-    padding = ((0, 0), (0, bucket(rows.shape[1]) - rows.shape[1]))
-    weight = np.pad(np.ones(rows.shape, X.dtype), padding)
-    return logreg.fit(X, np.pad(rows, padding), np.pad(y, padding), weight, init, C)
 
 
 @jax.jit

@@ -7,7 +7,7 @@ import pytest
 from reference import softmax_regression as plain
 from sklearn.linear_model import LogisticRegression
 
-from jaxal import logreg, loop
+from jaxal import logreg
 
 
 def data(rng, n, dim, n_classes, scale=1.0):
@@ -217,7 +217,7 @@ def test_prediction_ties_go_to_the_lower_class_and_blocks_cover_every_row():
 
 @pytest.mark.parametrize("n", [1, 2, 63, 64, 65, 250, 1023, 1024, 1025, 5000, 5250])
 def test_buckets_are_few_and_waste_little(n):
-    size = loop.bucket(n)
-    assert size >= n and size == loop.bucket(size)
+    size = logreg.bucket(n)
+    assert size >= n and size == logreg.bucket(size)
     assert size <= max(64, 2 * n) and (n < 1024 or size < 1.25 * n + 1)
-    assert len({loop.bucket(k) for k in range(1, 8193)}) == 5 + 4 * 3
+    assert len({logreg.bucket(k) for k in range(1, 8193)}) == 5 + 4 * 3

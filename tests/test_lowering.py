@@ -54,5 +54,5 @@ def test_a_run_compiles_one_fit_a_bucket():
     before = logreg.fit._cache_size()
     for n in (5, 9, 20, 33, 50, 64):
         rows = jnp.arange(n)[None]
-        loop.fit_rows(X, rows, rows % 3, logreg.zeros(1, 3, 3, X.dtype), 1.0)
+        logreg.fit_rows(X, rows, rows % 3, logreg.zeros(1, 3, 3, X.dtype), 1.0)
     assert logreg.fit._cache_size() == before + 1
