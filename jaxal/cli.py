@@ -1,9 +1,15 @@
 """The command line: parse, call, print. Everything heavy is imported by the command that needs it."""
 
 import csv
+import glob
 import json
+import math
+import re
 import subprocess
 import sys
+import warnings
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import click
@@ -20,7 +26,7 @@ class _Main(click.Group):
         try:
             return super().invoke(ctx)
         except JaxalError as e:
-            error = click.ClickException(str(e))
+            error = click.ClickException(" ".join(str(e).splitlines()))
             error.exit_code = 2
             raise error from e
 
@@ -130,7 +136,12 @@ def extract(arguments):
 @click.option("--out", "-o", type=click.Path(path_type=Path), help="File to write [default: standard output].")
 def query(dataset, model, store, labeled, strategy, batch_size, seed, normalize, set_, format_, out, **settings):
     """Choose the rows to label next: order, row, id, score, and the text when it is stored."""
-    given = _settings(f"{strategy}.{item}" for item in set_).get(strategy, {})
+    given = _settings(item if item.startswith(f"{strategy}.") else f"{strategy}.{item}" for item in set_)
+    if set(given) - {strategy}:
+        raise ConfigError(f"--set is for {strategy}, the strategy of this query: write it as name=value")
+    given = given.get(strategy, {})
+    if given.keys() & settings:
+        raise ConfigError(f"--set {min(given.keys() & settings)}: that is no setting of a strategy but an option")
     _start_jax()
     from jaxal import labeling
 
@@ -204,7 +215,24 @@ def _start_jax() -> None:
         jax.config.update("jax_compilation_cache_dir", str(platformdirs.user_cache_path("jaxal", False) / "xla"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-    sys.path.insert(0, "")  # as `python -m` does
+    if "" not in sys.path:
+        sys.path.append("")  # last: a random.py or queue.py here must not take the place of Python's own
+    warnings.showwarning = partial(_show_warning, warnings.showwarning)
+
+
+def _show_warning(show, message, *rest, **options):
+    """Show a warning, but for JAX's of a compiled program that it can neither read nor replace: delete that one.
+
+    A kill or a full disk leaves it half written, and every later command would say so and compile it again.
+    """
+    broken = re.match(r"Error (?:reading|writing) persistent compilation cache entry for '([^']+)'", str(message))
+    if broken is None:
+        return show(message, *rest, **options)
+    import jax
+
+    for entry in Path(jax.config.jax_compilation_cache_dir).glob(f"{glob.escape(broken[1])}-*"):
+        with suppress(OSError):
+            entry.unlink()
 
 
 def _load(dataset, model, store):
@@ -230,7 +258,8 @@ class _Bar:
     def __init__(self, total: int):
         from tqdm import tqdm
 
-        self.bar = tqdm(total=total, unit="cycle", disable=None, leave=False, dynamic_ncols=True)
+        # miniters 0: left to itself, tqdm learns from fast strategies to look away for many cycles of slow ones
+        self.bar = tqdm(total=total, unit="cycle", disable=None, leave=False, dynamic_ncols=True, miniters=0)
         self.begun: dict[str, int] = {}
 
     def __enter__(self):
@@ -276,14 +305,15 @@ def _settings(items) -> dict:
 
 
 def _batch(records: list[dict], format_: str) -> str:
-    """Records as CSV with a header, or as JSON lines."""
+    """Records as CSV with a header, or as JSON lines; JSON has no infinite scores, they are null there."""
     if format_ == "jsonl":
-        return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+        plain = (record | {"score": record["score"] if math.isfinite(record["score"]) else None} for record in records)
+        return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in plain)
     import io
 
     text = io.StringIO()
-    if records:
-        writer = csv.DictWriter(text, fieldnames=list(records[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(records)
+    columns = list(records[0]) if records else ["order", "row", "id", "score"]
+    writer = csv.DictWriter(text, fieldnames=columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
     return text.getvalue()

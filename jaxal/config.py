@@ -13,6 +13,7 @@ from jaxal.errors import ConfigError, unknown
 from jaxal.pool import Pool
 from jaxal.tasks import TASKS
 
+VARIANTS = ("official", "skactiveml")
 _MOST_SEEDS = 1_000_000
 _KINDS = (
     dict.fromkeys(("cycles", "batch_size", "initial_size", "pool_size"), (operator.index, "a whole number"))
@@ -107,8 +108,8 @@ def check(pool: Pool, config: Config) -> None:
         raise ConfigError("seeds must be between 0 and 2^32 - 1")
     if not config.C > 0:
         raise ConfigError(f"C is {config.C}: it must be positive")
-    if config.variant not in ("official", "skactiveml"):
-        raise ConfigError(unknown("variant", config.variant, ["official", "skactiveml"]))
+    if config.variant not in VARIANTS:
+        raise ConfigError(unknown("variant", config.variant, VARIANTS))
     if config.ips not in strategies.IPS:
         raise ConfigError(unknown("initial pool selection", config.ips, strategies.IPS))
     for name in config.settings:

@@ -126,8 +126,7 @@ def _unfinished(folder: Path, run_id: str, wanted: Sequence[int], force: bool) -
 
     A journal that holds seeds that are done, or that are not all wanted, is of no more use and goes.
     """
-    there = results.read(folder).results
-    have = set(there.loc[there["run_id"] == run_id, "seed"])
+    have = set.intersection(*(set(table.loc[table["run_id"] == run_id, "seed"]) for table in results.read(folder)))
     missing = [seed for seed in wanted if force or seed not in have]
     blocks = []
     for path in sorted((folder / "journal").glob(f"{run_id}-*.safetensors")):

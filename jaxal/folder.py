@@ -19,7 +19,7 @@ def opened(folder: Path):
     """The results folder, made if need be, locked against a second run at the same time, and swept."""
     make_folders(folder)
     try:
-        lock = (folder / ".lock").open("w")
+        lock = (folder / ".lock").open("a")
     except OSError as e:
         raise StoreError(f"cannot write results to {folder} ({e.strerror}): choose another folder with --out") from e
     with lock:
@@ -27,10 +27,10 @@ def opened(folder: Path):
             import fcntl
 
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except ImportError:
-            pass  # Windows has no such locks
-        except OSError:
+        except BlockingIOError:
             raise StoreError(f"another run is writing to {folder}: wait for it, or choose another --out") from None
+        except (ImportError, OSError):
+            pass  # Windows and some network file systems have no such locks
         remove_temporaries(folder)
         remove_temporaries(folder / "journal")
         yield
@@ -51,18 +51,19 @@ def settle(folder: Path, config: Config, identity: dict) -> None:
     if path.exists():
         try:
             old = json.loads(path.read_text())
+            seeds = sorted({*old["seeds"], *new["seeds"]})
             differs = [k for k in {**identity, **config.shared()} if old[k] != new[k]]
             clash = [
                 s for s, values in new["settings"].items() if s in old["settings"] and old["settings"][s] != values
             ]
-        except (ValueError, KeyError, TypeError) as e:
+        except (OSError, ValueError, KeyError, TypeError) as e:
             raise StoreError(f"{path} is damaged ({e!r}): move the folder away, or choose another --out") from e
         names = [f"{k} ({old[k]!r} there, {new[k]!r} now)" for k in differs]
         names += [f"settings of {s} ({old['settings'][s]} there, {new['settings'][s]} now)" for s in clash]
         if names:
             raise ConfigError(f"{folder} holds results of another config: {'; '.join(names)}; choose another --out")
         new["settings"] = old["settings"] | new["settings"]
-        new["seeds"] = sorted({*old["seeds"], *new["seeds"]})
+        new["seeds"] = seeds
     text = json.dumps(new, indent=1)
     if not path.exists() or path.read_text() != text:
         atomic_write(path, text.encode())

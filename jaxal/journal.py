@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from jaxal.errors import StoreError
 from jaxal.files import atomic_write, make_folders
 from jaxal.logreg import Params
 from jaxal.loop import Position
@@ -26,31 +28,57 @@ def write(path: Path, position: Position, seeds) -> None:
     """Store a position. Raises StoreError when the disk does not take it; the journal before it then stays."""
     arrays = {name: getattr(position, name) for name in ("rows", "scores", "history", "labels")}
     arrays |= position.params._asdict()
-    arrays |= {f"carry.{i}": leaf for i, leaf in enumerate(jax.tree.leaves(position.carry))}
-    arrays = {name: np.ascontiguousarray(a) for name, a in arrays.items()}
+    carry = [jax.random.key_data(leaf) if _is_key(leaf) else leaf for leaf in jax.tree.leaves(position.carry)]
+    arrays |= {f"carry.{i}": leaf for i, leaf in enumerate(carry)}
+    arrays = {name: np.asarray(a, order="C") for name, a in arrays.items()}
     make_folders(path.parent)
-    atomic_write(path, save(arrays, {"seeds": json.dumps(list(seeds))}))
+    atomic_write(path, save(arrays, {"seeds": json.dumps(list(seeds)), "checksum": _checksum(arrays, seeds)}))
 
 
 def seeds_of(path: Path) -> list[int]:
-    """The seeds of a journal; none when the file is not one."""
+    """The seeds of a journal; none when the file is not one, or not as it was written."""
     try:
         with safe_open(path, "numpy") as f:
-            return json.loads(f.metadata()["seeds"])
-    except (OSError, SafetensorError, KeyError, TypeError):
+            seeds = json.loads(f.metadata()["seeds"])
+            return seeds if f.metadata()["checksum"] == _checksum(_arrays(f), seeds) else []
+    except (OSError, ValueError, SafetensorError, KeyError, TypeError, AttributeError):
         return []
 
 
 def read(path: Path, carry_like: Callable) -> Position:
-    """The position stored last. `carry_like(position)` has the structure of the strategy's carry."""
+    """The position stored last. `carry_like(position)` has the structure, shapes and dtypes of the strategy's carry.
+
+    Raises StoreError when the strategy keeps another carry than it did.
+    """
     with safe_open(path, "numpy") as f:
-        arrays = {name: f.get_tensor(name) for name in f.keys()}  # noqa: SIM118  (not a mapping)
+        arrays = _arrays(f)
     on_device = {name: jnp.asarray(a) for name, a in arrays.items()}
-    leaves = [on_device[f"carry.{i}"] for i in range(sum(name.startswith("carry.") for name in arrays))]
+    stored = [on_device[f"carry.{i}"] for i in range(sum(name.startswith("carry.") for name in arrays))]
     position = Position(
         **{name: arrays[name] for name in ("rows", "scores", "history")},
         labels=on_device["labels"],
         params=Params(on_device["W"], on_device["b"]),
         carry=(),
     )
-    return position._replace(carry=jax.tree.unflatten(jax.tree.structure(carry_like(position)), leaves))
+    like, structure = jax.tree.flatten(carry_like(position))
+    if len(like) == len(stored):
+        stored = [jax.random.wrap_key_data(a) if _is_key(as_) else a for a, as_ in zip(stored, like, strict=True)]
+    if [(a.shape, a.dtype) for a in stored] != [(a.shape, a.dtype) for a in like]:
+        raise StoreError(f"{path} is of another version of its strategy: run again with --force")
+    return position._replace(carry=jax.tree.unflatten(structure, stored))
+
+
+def _is_key(a) -> bool:
+    return jnp.issubdtype(a.dtype, jax.dtypes.prng_key)
+
+
+def _arrays(f) -> dict[str, np.ndarray]:
+    return {name: f.get_tensor(name) for name in f.keys()}  # noqa: SIM118  (not a mapping)
+
+
+def _checksum(arrays: dict[str, np.ndarray], seeds) -> str:
+    """A disk that lies must not become a result: safetensors knows lengths, but not what is in them."""
+    crc = zlib.crc32(json.dumps(list(seeds)).encode())
+    for name, a in sorted(arrays.items()):
+        crc = zlib.crc32(a.tobytes(), zlib.crc32(f"{name}{a.dtype}{a.shape}".encode(), crc))
+    return f"{crc:08x}"

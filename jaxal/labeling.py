@@ -9,6 +9,7 @@ import pandas as pd
 
 from jaxal import logreg, loop, store
 from jaxal import strategies as strategies_
+from jaxal.config import VARIANTS
 from jaxal.errors import ConfigError, DataError, unknown
 from jaxal.pool import Pool
 
@@ -39,6 +40,9 @@ def query(
     """
     pool = X if isinstance(X, Pool) else Pool(X)
     labels = np.asarray(labels if len(labels) else np.zeros(0, np.int32))
+    unlabeled = [label for label in labels.ravel().tolist() if label is None or label in (-1, "") or label != label]
+    if unlabeled:
+        raise DataError(f"labels has {unlabeled[0]!r}, which is no label: give only the rows that are labeled")
     classes, codes = np.unique(labels, return_inverse=True)
     return choose(
         pool,
@@ -69,7 +73,10 @@ def choose(
 ) -> tuple[np.ndarray, np.ndarray]:
     """`query` for labels that are class numbers 0..n_classes-1: rows (B,) and their scores (B,)."""
     n = len(pool.X)
-    rows = np.asarray(labeled_rows, np.int64).reshape(-1)
+    rows = np.asarray(labeled_rows).reshape(-1)
+    if len(rows) and rows.dtype.kind not in "iu":
+        raise DataError(f"labeled_rows must be row numbers, integers; they are {rows.dtype}")
+    rows = rows.astype(np.int64)
     if len(rows) != len(codes):
         raise DataError(f"{len(rows)} labeled rows but {len(codes)} labels")
     if len(rows) and not (rows.min() >= 0 and rows.max() < n):
@@ -79,6 +86,12 @@ def choose(
         raise DataError(f"row {values[counts > 1][0]} is labeled twice")
     if batch_size < 1:
         raise ConfigError(f"batch_size is {batch_size}: it must be at least 1")
+    if not C > 0:
+        raise ConfigError(f"C is {C}: it must be positive")
+    if not 0 <= seed < 2**32:
+        raise ConfigError(f"seed is {seed}: it must be between 0 and 2^32 - 1")
+    if variant not in VARIANTS:
+        raise ConfigError(unknown("variant", variant, VARIANTS))
     made = strategies_.make(strategy, variant, **settings)
     batch_size = min(batch_size, n - len(rows))
     if batch_size == 0:
@@ -88,7 +101,7 @@ def choose(
         given = None if probabilities is None else jnp.log(_probabilities(probabilities, n, X.dtype))[None]
         params = logreg.zeros(1, n_classes, X.shape[1], X.dtype)
         if len(rows) and given is None:
-            params = loop.fit_rows(X, rows[None], np.asarray(codes)[None], params, C).params
+            params = logreg.fit_rows(X, rows[None], np.asarray(codes)[None], params, C).params
         labels = np.full((1, n), -1, np.int32)
         labels[0, rows] = codes
         state = strategies_.State(X, jnp.asarray(labels), params, given, batch_size)
@@ -109,22 +122,36 @@ def read_labels(path: Path, pool: Pool) -> tuple[np.ndarray, np.ndarray]:
     if "label" not in table or not {"row", "id"} & set(table):
         raise DataError(f"{path} needs the columns label and row (or id); it has {', '.join(table)}")
     if "row" in table:
-        bad = ~table["row"].str.fullmatch(r"\d+")
+        bad = ~table["row"].str.fullmatch(r"\d{1,18}")
         if bad.any():
-            raise DataError(f"{path} line {int(np.argmax(bad)) + 2}: '{table['row'][bad].iloc[0]}' is no row number")
+            raise DataError(f"{_line(path, bad)}: '{table['row'][bad].iloc[0]}' is no row number")
         rows = table["row"].astype(np.int64).to_numpy()
+        if "id" in table and pool.path is not None and len(rows) and rows.max() < len(pool.X):
+            there = np.asarray(store.ids(pool.path, rows))
+            bad = there != table["id"].to_numpy(str)
+            if bad.any():  # labels of another pool would be taken for this one's
+                i = int(np.argmax(bad))
+                raise DataError(
+                    f"{_line(path, bad)}: row {rows[i]} of the pool has the id '{there[i]}', not '{table['id'][i]}'"
+                )
     else:
         if pool.path is None:
             raise DataError(f"{path} names rows by id, but this pool has no ids: use the column row")
-        rows = pd.Index(store.ids(pool.path)).get_indexer(table["id"])
+        ids = pd.Index(store.ids(pool.path))
+        if not ids.is_unique:
+            raise DataError(f"the pool has the id '{ids[ids.duplicated()][0]}' twice: use the column row in {path}")
+        rows = ids.get_indexer(table["id"])
         if (rows < 0).any():
-            raise DataError(
-                f"{path} line {int(np.argmax(rows < 0)) + 2}: the pool has no id '{table['id'][rows < 0].iloc[0]}'"
-            )
+            raise DataError(f"{_line(path, rows < 0)}: the pool has no id '{table['id'][rows < 0].iloc[0]}'")
     empty = table["label"].str.strip() == ""
     if empty.any():
-        raise DataError(f"{path} line {int(np.argmax(empty)) + 2} has no label")
+        raise DataError(f"{_line(path, empty)} has no label")
     return rows, table["label"].to_numpy(str)
+
+
+def _line(path: Path, bad) -> str:
+    """Where the first of the bad records is, in a file of one line a record."""
+    return f"{path} line {int(np.argmax(bad)) + 2}"
 
 
 def encode(labels, class_names, source) -> tuple[np.ndarray, int]:
@@ -138,6 +165,8 @@ def encode(labels, class_names, source) -> tuple[np.ndarray, int]:
 
 def describe(pool: Pool, rows, scores) -> list[dict]:
     """What a labeler needs of each row: order, row, id and text where the pool is stored, score."""
+    if not len(rows):
+        return []
     ids = store.ids(pool.path, rows) if pool.path else None
     texts = store.texts(pool.path, rows) if pool.path else None
     records = []

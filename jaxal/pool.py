@@ -79,7 +79,8 @@ class Pool:
         # Raw Philox words: NumPy promises this stream for good, its shuffles it does not.
         order = np.argsort(np.random.Philox(key=int.from_bytes(seed, "little")).random_raw(n), kind="stable")
         rows = np.sort(order[:size])
-        return replace(self, X=self.X[rows], y=None if self.y is None else self.y[rows], rows=rows)
+        original = rows if self.rows is None else self.rows[rows]
+        return replace(self, X=self.X[rows], y=None if self.y is None else self.y[rows], rows=original)
 
     def normalized(self) -> "Pool":
         """Rows scaled to Euclidean norm 1; rows of zeros stay zeros."""

@@ -1,10 +1,13 @@
 """Learning curves as a figure, and the summary as a table of text."""
 
+import io
 from pathlib import Path
 
 import pandas as pd
 
 from jaxal import stats
+from jaxal.errors import DataError
+from jaxal.files import atomic_write
 
 # Okabe and Ito's colours, told apart by colour-blind readers too.
 _COLORS = ["#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#B2A800"]
@@ -22,10 +25,18 @@ def table(results: pd.DataFrame) -> str:
 
 
 def curves(results: pd.DataFrame, path: Path) -> Path:
-    """Draw accuracy against labeled rows, mean and standard deviation over seeds, a line a strategy."""
+    """Draw accuracy against labeled rows, mean and standard deviation over seeds, a line a strategy.
+
+    The file's ending decides its format. Raises DataError for an ending that is none, StoreError when it cannot be
+    written.
+    """
     from matplotlib.figure import Figure  # not pyplot: no global state, no display
 
     figure = Figure(figsize=(7, 4.5), layout="constrained")
+    kind = path.suffix[1:].lower()
+    formats = figure.canvas.get_supported_filetypes()
+    if kind not in formats:
+        raise DataError(f"cannot draw {path}: its name must end in one of {', '.join(sorted(formats))}")
     axes = figure.subplots()
     for i, ((_, strategy), run) in enumerate(results.groupby(["run_id", "strategy"], sort=False)):
         by_size = run.groupby("n_labeled")["accuracy"]
@@ -44,5 +55,7 @@ def curves(results: pd.DataFrame, path: Path) -> Path:
     axes.title.set_fontsize(10)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
-    figure.savefig(path, dpi=150)
+    image = io.BytesIO()
+    figure.savefig(image, format=kind, dpi=150)
+    atomic_write(path, image.getvalue())
     return path

@@ -61,8 +61,8 @@ def test_a_float64_test_split_too_large_for_float32_is_named():
 
 @pytest.mark.parametrize(
     "X",
-    [np.zeros((0, 3)), np.zeros((3, 0)), np.zeros(3), np.zeros((2, 2, 2)), 5, [], [["a", "b"]], np.zeros((2, 2), complex),
-     np.zeros((2, 2), object), None, [[1, 2], [3]]],
+    [np.zeros((0, 3)), np.zeros((3, 0)), np.zeros(3), np.zeros((2, 2, 2)), 5, [], [["a", "b"]],
+     np.zeros((2, 2), complex), np.zeros((2, 2), object), None, [[1, 2], [3]]],
     ids=["empty", "no columns", "vector", "cube", "number", "nothing", "text", "complex", "objects", "None", "ragged"],
 )  # fmt: skip
 def test_embeddings_must_be_a_matrix(X):

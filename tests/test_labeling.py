@@ -1,0 +1,251 @@
+"""One query: which rows to label next, from arrays and from files."""
+
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import softmax
+from sklearn.linear_model import LogisticRegression
+from small import arrays, pool
+
+import jaxal
+from jaxal import labeling, logreg, store
+from jaxal.errors import ConfigError, DataError, JaxalError
+from jaxal.pool import Pool, load
+from jaxal.strategies import STRATEGIES
+
+X, Y, _, _ = arrays()
+ROWS = np.arange(0, 40, 3)  # 14 labeled rows of three classes
+NAMES = np.array(["no", "maybe", "yes"])
+ALL = list(STRATEGIES)
+
+
+# ---- the rows
+
+
+@pytest.mark.parametrize("strategy", ALL)
+@pytest.mark.parametrize(("labeled", "batch_size"), [(0, 7), (14, 7), (14, 200), (119, 5), (120, 5)])
+def test_exactly_min_of_batch_and_unlabeled_rows(strategy, labeled, batch_size):
+    rows = np.random.default_rng(0).permutation(120)[:labeled]
+    chosen = jaxal.query(X, rows, Y[rows], strategy=strategy, batch_size=batch_size)
+    assert chosen.dtype == np.int64 and chosen.shape == (min(batch_size, 120 - labeled),)
+    assert len(set(chosen)) == len(chosen) and not set(chosen) & set(rows) and set(chosen) <= set(range(120))
+
+
+@pytest.mark.parametrize("strategy", ALL)
+def test_the_same_seed_gives_the_same_rows(strategy):
+    query = lambda **kwargs: jaxal.query(X, ROWS, Y[ROWS], strategy=strategy, batch_size=20, **kwargs).tolist()  # noqa: E731
+    assert query() == query(seed=0) == query(seed=np.int64(0))
+    cold = [jaxal.query(X, strategy=strategy, batch_size=20, seed=seed).tolist() for seed in (0, 0, 1)]
+    assert cold[0] == cold[1] != cold[2]
+
+
+def test_the_order_of_the_labeled_rows_does_not_matter():
+    order = np.random.default_rng(1).permutation(len(ROWS))
+    query = lambda rows: jaxal.query(X, rows, Y[rows], batch_size=20).tolist()  # noqa: E731
+    assert query(ROWS) == query(ROWS[order]) == query(ROWS.tolist()) == query(ROWS.astype(np.uint8))
+
+
+def test_rows_come_in_pick_order_by_the_margin_of_scikit_learn(monkeypatch):
+    """float64 and fits to the optimum, so that no rounding decides."""
+    monkeypatch.setattr(logreg, "fit_rows", partial(logreg.fit_rows, tol=1e-9))
+    double = X.astype(np.float64)
+    p = np.sort(LogisticRegression(tol=1e-10, max_iter=9999).fit(double[ROWS], Y[ROWS]).predict_proba(double), axis=1)
+    gap = p[:, -1] - p[:, -2]
+    gap[ROWS] = np.inf
+    np.testing.assert_array_equal(jaxal.query(double, ROWS, Y[ROWS], batch_size=106), np.argsort(gap)[:106])
+    weak = LogisticRegression(C=1e-3, tol=1e-10, max_iter=9999).fit(double[ROWS], Y[ROWS])
+    p = np.sort(weak.predict_proba(double), axis=1)
+    gap = p[:, -1] - p[:, -2]
+    gap[ROWS] = np.inf
+    np.testing.assert_array_equal(jaxal.query(double, ROWS, Y[ROWS], batch_size=30, C=1e-3), np.argsort(gap)[:30])
+
+
+def test_labels_are_only_names():
+    """Strings, integers that are not consecutive, pandas: the same rows."""
+    expected = jaxal.query(X, ROWS, Y[ROWS], batch_size=20).tolist()
+    for labels in (Y[ROWS] * 10 + 5, NAMES[Y[ROWS]], list(NAMES[Y[ROWS]]), pd.Series(NAMES[Y[ROWS]])):
+        assert jaxal.query(X, ROWS, labels, batch_size=20).tolist() == expected
+    assert jaxal.query(pool(), ROWS, Y[ROWS], batch_size=20).tolist() == expected
+    assert jaxal.query(X.tolist(), ROWS, Y[ROWS], batch_size=20).tolist() == expected
+    assert jaxal.query(X, ROWS, Y[ROWS], batch_size=20, n_classes=9).tolist() == expected, "unseen classes change it"
+
+
+def test_query_goes_on_where_a_run_stands():
+    """A query with the labels of a run's cycle chooses what the run chose next."""
+    run = jaxal.run(pool(), ["margin"], seeds=5, cycles=3)
+    picks = run.picks[run.picks["seed"] == 2]
+    begun = picks["row"][picks["cycle"] < 3].to_numpy()
+    chosen = jaxal.query(X, begun, Y[begun], strategy="margin", batch_size=3)
+    assert set(chosen) == set(picks["row"][picks["cycle"] == 3])
+
+
+def test_one_class_and_one_row_are_enough():
+    for rows in ([5], [5, 6, 7]):
+        chosen = jaxal.query(X, rows, ["same"] * len(rows), batch_size=4)
+        assert len(set(chosen) - set(rows)) == 4
+
+
+def test_probabilities_of_ones_own_replace_the_classifier(monkeypatch):
+    monkeypatch.setattr(logreg, "fit_rows", lambda *_: pytest.fail("a classifier was fitted"))
+    p = softmax(np.random.default_rng(0).normal(size=(120, 4)) * 3, axis=1)
+    top = np.sort(p, axis=1)
+    gap = top[:, -1] - top[:, -2]
+    gap[ROWS] = np.inf
+    for given in (p, p.astype(np.float32), p.tolist(), p * 7):  # their scale does not matter
+        np.testing.assert_array_equal(
+            jaxal.query(X, ROWS, Y[ROWS], batch_size=30, probabilities=given), np.argsort(gap)[:30]
+        )
+    p[:, 2] = 0  # a class that is impossible
+    spread = -(p / p.sum(1, keepdims=True) * np.log(np.maximum(p / p.sum(1, keepdims=True), 1e-300))).sum(axis=1)
+    chosen = jaxal.query(X, strategy="entropy", batch_size=30, probabilities=p)
+    np.testing.assert_array_equal(chosen, np.argsort(-spread)[:30])
+
+
+def test_a_strategy_of_ones_own():
+    jaxal.register("labeling-last-column", lambda key, state: state.X[:, -1])
+    chosen = jaxal.query(X, [3], ["a"], strategy="labeling-last-column", batch_size=5)
+    np.testing.assert_array_equal(chosen, [row for row in np.argsort(-X[:, -1]) if row != 3][:5])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"labeled_rows": [1, 2], "labels": [0]}, DataError, "2 labeled rows but 1 labels"),
+        ({"labeled_rows": [1, 120], "labels": [0, 1]}, DataError, "row 120 is not in the pool: it has rows 0 to 119"),
+        ({"labeled_rows": [-1], "labels": [0]}, DataError, "labeled row -1 is not in the pool"),
+        ({"labeled_rows": [4, 9, 4], "labels": [0, 1, 0]}, DataError, "row 4 is labeled twice"),
+        ({"labeled_rows": [1.5], "labels": [0]}, DataError, "labeled_rows must be row numbers"),
+        ({"labeled_rows": [True, False], "labels": [0, 1]}, DataError, "labeled_rows must be row numbers"),
+        ({"labeled_rows": ["a"], "labels": [0]}, DataError, "labeled_rows must be row numbers"),
+        ({"labeled_rows": [1, 2], "labels": [0, -1]}, DataError, "labels has -1, which is no label"),
+        ({"labeled_rows": [1, 2], "labels": [0.0, np.nan]}, DataError, "labels has nan, which is no label"),
+        ({"labeled_rows": [1, 2], "labels": ["a", ""]}, DataError, "labels has '', which is no label"),
+        ({"labeled_rows": [1, 2], "labels": ["a", None]}, DataError, "labels has None, which is no label"),
+        ({"batch_size": 0}, ConfigError, "batch_size is 0: it must be at least 1"),
+        ({"strategy": "marign"}, ConfigError, "unknown strategy 'marign': did you mean margin?"),
+        ({"C": 0.0}, ConfigError, "C is 0.0: it must be positive"),
+        ({"seed": -1}, ConfigError, "seed is -1"),
+        ({"seed": 2**32}, ConfigError, "seed is 4294967296"),
+        ({"variant": "oficial"}, ConfigError, "unknown variant 'oficial': did you mean official?"),
+        ({"n_masks": 3}, ConfigError, "margin has no settings (got 'n_masks')"),
+        ({"X": np.full((3, 2), np.nan)}, DataError, "X row 0 has a NaN"),
+        ({"probabilities": np.ones((3, 2))}, DataError, "probabilities must be (120, n_classes)"),
+        ({"probabilities": np.ones(120)}, DataError, "probabilities must be (120, n_classes)"),
+        ({"probabilities": np.full((120, 2), np.nan)}, DataError, "probabilities must be finite"),
+        ({"probabilities": np.full((120, 2), -0.1)}, DataError, "not negative"),
+        ({"probabilities": np.zeros((120, 2))}, DataError, "not all 0 in a row"),
+    ],
+    ids=lambda v: "-".join(v) if isinstance(v, dict) else "",
+)  # fmt: skip
+def test_what_cannot_be_used_is_named(arguments, error, message):
+    with pytest.raises(error) as e:
+        jaxal.query(**{"X": X, "strategy": "margin"} | arguments)
+    assert message in str(e.value) and "\n" not in str(e.value)
+
+
+# ---- files
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    """A stored pool of 120 rows with ids and texts, some of them nasty."""
+    texts = [f'text {i}, "quoted"\nand more\r' for i in range(120)]
+    path = tmp_path_factory.mktemp("labeling") / "toy" / "made"
+    ids = [f"id-{i}" for i in range(120)]
+    store.write_arrays(
+        path, X, Y, class_names=list(NAMES), dataset="toy", model="made", settings={}, ids=ids, texts=texts
+    )
+    return load(str(path))
+
+
+def csv(tmp_path, text):
+    path = tmp_path / "labels.csv"
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return path
+
+
+def test_labels_are_read_by_row_and_by_id(stored, tmp_path):
+    for text in (
+        "row,label\n5,no\n7,yes\n",
+        "label,text,row\nno,hello,5\nyes,,7\n",
+        "\ufeffrow,label\r\n5,no\r\n\r\n7,yes",
+        "id,label\nid-5,no\nid-7,yes\n",
+        "id,row,label\nid-5,5,no\nid-7,7,yes\n",
+    ):
+        rows, labels = labeling.read_labels(csv(tmp_path, text), stored)
+        assert rows.tolist() == [5, 7] and list(labels) == ["no", "yes"], text
+    rows, labels = labeling.read_labels(csv(tmp_path, "row,label\n"), stored)
+    assert len(rows) == len(labels) == 0
+    rows, labels = labeling.read_labels(csv(tmp_path, "row,label\n005,NA\n6,null\n"), stored)
+    assert rows.tolist() == [5, 6] and list(labels) == ["NA", "null"], "NA is a name like any other"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "cannot be read as CSV"),
+        ("row,label\n1,no\n2,yes,more,and more\n", "cannot be read as CSV"),
+        (b"row,label\n1,\xff\xfe\n", "cannot be read as CSV"),
+        ('row,label\n1,"no\n', "cannot be read as CSV"),
+        ("row,class\n1,no\n", "needs the columns label and row (or id); it has row, class"),
+        ("text,label\nhello,no\n", "needs the columns label and row (or id); it has text, label"),
+        ("row;label\n1;no\n", "it has row;label"),
+        ("row,label\n1,no\nx,yes\n", "line 3: 'x' is no row number"),
+        ("row,label\n-1,no\n", "line 2: '-1' is no row number"),
+        ("row,label\n1.0,no\n", "line 2: '1.0' is no row number"),
+        ("row,label\n,no\n", "line 2: '' is no row number"),
+        ("row,label\n99999999999999999999999,no\n", "line 2: '99999999999999999999999' is no row number"),
+        ("row,label\n1,no\n2,\n", "line 3 has no label"),
+        ("row,label\n1,no\n2,  \n", "line 3 has no label"),
+        ("row,label\n1,no\n2\n", "line 3 has no label"),
+        ("id,label\nid-1,no\nid-999,no\n", "line 3: the pool has no id 'id-999'"),
+        ("id,row,label\nid-1,1,no\nid-3,2,no\n", "line 3: row 2 of the pool has the id 'id-2', not 'id-3'"),
+        ("row,label\n1,no\n120,no\n", "labeled row 120 is not in the pool: it has rows 0 to 119"),
+        ("row,label\n1,no\n1,no\n", "row 1 is labeled twice"),
+        ("row,label\n1,no\n2,ye\n", "unknown label 'ye': did you mean yes?"),
+    ],
+)
+def test_labels_that_cannot_be_used_are_named(stored, tmp_path, text, message):
+    path = csv(tmp_path, text)
+    with pytest.raises(JaxalError) as e:
+        rows, labels = labeling.read_labels(path, stored)
+        codes, n_classes = labeling.encode(labels, stored.class_names, path)
+        labeling.choose(stored, rows, codes, n_classes, "margin", 3)
+    assert message in str(e.value) and "\n" not in str(e.value).strip()
+
+
+def test_ids_need_a_pool_that_has_them(stored, tmp_path):
+    with pytest.raises(DataError, match="this pool has no ids: use the column row"):
+        labeling.read_labels(csv(tmp_path, "id,label\n1,no\n"), pool())
+    with pytest.raises(DataError, match="does not exist"):
+        labeling.read_labels(tmp_path / "nothing.csv", stored)
+    twice = ["same"] * 2 + [str(i) for i in range(118)]
+    path = store.write_arrays(
+        tmp_path / "twice", X, Y, class_names=list(NAMES), dataset="t", model="m", settings={}, ids=twice
+    )
+    with pytest.raises(DataError, match="same"):
+        labeling.read_labels(csv(tmp_path, "id,label\nsame,no\n"), load(str(path)))
+
+
+def test_class_names_of_the_pool_number_the_labels():
+    codes, n_classes = labeling.encode(["yes", "no"], ("no", "maybe", "yes"), "file")
+    assert codes.tolist() == [2, 0] and n_classes == 3
+    codes, n_classes = labeling.encode(["7", "5", "7"], None, "file")
+    assert codes.tolist() == [1, 0, 1] and n_classes == 2
+    assert labeling.encode([], None, None)[1] == 1 and labeling.encode([], ("a", "b"), None)[1] == 2
+    codes, _ = labeling.encode(["1", "0"], Pool(X, Y).class_names, "file")
+    assert codes.tolist() == [1, 0]
+
+
+def test_a_batch_is_described_by_id_and_text(stored):
+    records = labeling.describe(stored, np.array([7, 3]), np.array([0.5, 0.25]))
+    assert records == [
+        {"order": 0, "row": 7, "id": "id-7", "score": 0.5, "text": 'text 7, "quoted"\nand more\r'},
+        {"order": 1, "row": 3, "id": "id-3", "score": 0.25, "text": 'text 3, "quoted"\nand more\r'},
+    ]
+    assert labeling.describe(pool(), np.array([7]), np.array([0.5])) == [
+        {"order": 0, "row": 7, "id": "7", "score": 0.5}
+    ]
+    assert labeling.describe(stored, np.array([], int), np.array([])) == []
