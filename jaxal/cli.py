@@ -61,7 +61,7 @@ def _pool_options(command):
 @click.option("--seeds", default="5", show_default=True, help="How many, or which: 5, 5:50, or 0,3,7.")
 @click.option("--cycles", type=int, default=20, show_default=True, help="Queries after the initial pool.")
 @click.option("--batch-size", "-b", type=int, help="Rows a query [default: the study's, else min(50, N/40)].")
-@click.option("--initial", "-k", type=int, help="Rows of the initial pool [default: as --batch-size's].")
+@click.option("--initial", "-k", type=int, help="Rows of the initial pool [default: as for --batch-size].")
 @click.option("--pool-size", type=int, help="Cap the pool, to one fixed subset a dataset [default: the full pool].")
 @click.option("--variant", default="official", show_default=True, help="official, or skactiveml as in the study.")
 @click.option("--C", "C", type=float, default=1.0, show_default=True, help="Inverse L2 strength of the classifier.")

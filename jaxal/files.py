@@ -89,7 +89,7 @@ def remove(path: Path) -> None:
 
 def remove_temporaries(folder: Path) -> None:
     """Delete what writers that were killed left in `folder`. Raises StoreError."""
-    for path in folder.glob(".*.tmp"):
+    for path in folder.glob(".*.[0-9]*.tmp"):  # as atomic_write names them
         remove(path)
 
 

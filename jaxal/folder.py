@@ -58,7 +58,8 @@ def settle(folder: Path, config: Config, identity: dict) -> None:
             ]
         except (OSError, ValueError, KeyError, TypeError) as e:
             raise StoreError(f"{path} is damaged ({e!r}): move the folder away, or choose another --out") from e
-        names = [f"{k} ({old[k]!r} there, {new[k]!r} now)" for k in differs]
+        names = ["pool (other embeddings or labels)" for k in differs if k == "pool"]
+        names += [f"{k} ({old[k]!r} there, {new[k]!r} now)" for k in differs if k != "pool"]
         names += [f"settings of {s} ({old['settings'][s]} there, {new['settings'][s]} now)" for s in clash]
         if names:
             raise ConfigError(f"{folder} holds results of another config: {'; '.join(names)}; choose another --out")

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxal import logreg
+from jaxal.errors import ConfigError
 from jaxal.metrics import METRICS, evaluate
 from jaxal.pool import Pool
 from jaxal.strategies import State, Strategy
@@ -81,6 +82,9 @@ def cycle(problem, strategy: Strategy, aux, position: Position, seeds, batch_siz
         labels = _reveal(position.labels, rows, problem.y[rows])
         labels.block_until_ready()
     rows = np.concatenate([position.rows, rows], axis=1)
+    if any(len(np.unique(labeled)) < len(labeled) for labeled in rows):
+        # one's own strategies can do this; the label would be bought twice and the curve be wrong
+        raise ConfigError("the strategy chose a row that is labeled: jaxal.testing.check_strategy tells more")
     with _stopwatch() as fit:
         init = position.params if problem.warm_start else jax.tree.map(jnp.zeros_like, position.params)
         fitted = jax.block_until_ready(logreg.fit_rows(problem.X, rows, problem.y[rows], init, problem.C))

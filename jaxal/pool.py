@@ -16,7 +16,7 @@ from jaxal.errors import DataError, unknown
 from jaxal.tasks import TASKS
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Pool:
     """Frozen embeddings to choose from, checked when made.
 
@@ -57,6 +57,10 @@ class Pool:
         set_("class_names", None if names is None else tuple(str(n) for n in names))
         if self.y_test is not None and (self.y_test < 0).any():
             raise DataError(f"y_test row {int(np.argmax(self.y_test < 0))} has no label")
+
+    def __repr__(self) -> str:
+        n, dim = self.X.shape
+        return f"Pool({self.dataset}, {self.model}: {n:,} rows x {dim}, {self.n_classes} classes)"
 
     @property
     def n_classes(self) -> int:

@@ -223,7 +223,7 @@ def _cells(path: str | os.PathLike, name: str, rows: Sequence[int] | None, split
     outside = [row for row in rows if not 0 <= row < n]
     if outside:
         raise StoreError(f"{path} has no row {outside[0]} in its {split} split of {n} rows")
-    return column.take([int(row) for row in rows]).to_pylist()
+    return column.take(np.asarray(rows, np.int64)).to_pylist()
 
 
 def _column(path: Path, about: dict, name: str, start: int, n: int):

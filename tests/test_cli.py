@@ -80,13 +80,14 @@ def call(*arguments):
     return result
 
 
-def refused(*arguments):
-    """The one line of a command that must fail with exit code 2; what a run says before it begins is not part of it."""
+def refused(*arguments, begun=False):
+    """The one line of a command that must fail with exit code 2; a run that had begun says first what it runs."""
     result = call(*arguments)
-    lines = [line for line in result.stderr.splitlines() if " rows x " not in line and not line.startswith("note: ")]
-    assert result.exit_code == 2 and len(lines) == 1 and lines[0].startswith("Error: "), result.output
+    lines = [line for line in result.stderr.splitlines() if not line.startswith("note: ")]
+    assert " rows x " in lines[0] if begun else len(lines) == 1, result.stderr
+    assert result.exit_code == 2 and len(lines) == 1 + begun and lines[-1].startswith("Error: "), result.output
     assert result.stdout == ""
-    return lines[0].removeprefix("Error: ")
+    return lines[-1].removeprefix("Error: ")
 
 
 # ---- run
@@ -114,13 +115,13 @@ def test_options_arrive(here, world, monkeypatch):
     common = ["run", "-d", "toy"]
     expected = {"batch_size": 4, "initial_size": 6, "cycles": 3, "pool_size": 90, "variant": "skactiveml", "C": 0.5,
                 "normalize": True, "warm_start": True, "ips": "random", "force": True, "settings": {}}  # fmt: skip
-    refused(*common, "-b", 4, "-k", 6, "--cycles", 3, "--pool-size", 90, "--variant", "skactiveml", "--C", 0.5,
-            "--normalize", "--warm-start", "--force", "--seeds", "5:9", "-s", "margin , random", "-o", "x")  # fmt: skip
+    options = "-b 4 -k 6 --cycles 3 --pool-size 90 --variant skactiveml --C 0.5 --normalize --warm-start --force -o x"
+    refused(*common, *options.split(), "--seeds", "5:9", "-s", "margin , random", begun=True)
     assert (
         {k: seen[k] for k in expected} == expected and seen["out"] == Path("x") and tuple(seen["seeds"]) == (5, 6, 7, 8)
     )
     for text, seeds in (("3", (0, 1, 2)), ("0,3,7", (0, 3, 7)), ("7,", (7,)), ("2:4", (2, 3))):
-        refused(*common, "--seeds", text, "--cycles", 3)
+        refused(*common, "--seeds", text, "--cycles", 3, begun=True)
         assert tuple(seen["seeds"]) == seeds
     assert seen["C"] == 1.0 and seen["variant"] == "official" and not seen["force"] and seen["pool_size"] is None
 
@@ -272,12 +273,12 @@ def test_damaged_stored_pools_are_one_line(here, world):
 def test_a_folder_of_another_config_is_one_line(here):
     assert call("run", "-d", "toy", *SHORT, "--out", "out").exit_code == 0
     before = {p.name: p.read_bytes() for p in Path("out").glob("*.*")}
-    message = refused("run", "-d", "toy", *SHORT, "--C", 3, "--normalize", "--out", "out")
+    message = refused("run", "-d", "toy", *SHORT, "--C", 3, "--normalize", "--out", "out", begun=True)
     assert "out holds results of another config" in message
     assert "C (1.0 there, 3.0 now)" in message and "normalize (False there, True now)" in message
     assert before == {p.name: p.read_bytes() for p in Path("out").glob("*.*")}
     (Path("out") / "config.json").write_text("{")
-    assert "config.json is damaged" in refused("run", "-d", "toy", *SHORT, "--out", "out")
+    assert "config.json is damaged" in refused("run", "-d", "toy", *SHORT, "--out", "out", begun=True)
 
 
 def test_two_runs_at_once_in_one_folder(here):
@@ -285,7 +286,7 @@ def test_two_runs_at_once_in_one_folder(here):
 
     assert call("run", "-d", "toy", *SHORT, "--out", "out").exit_code == 0
     with opened(Path("out")):
-        assert "another run is writing to out" in refused("run", "-d", "toy", *SHORT, "--out", "out")
+        assert "another run is writing to out" in refused("run", "-d", "toy", *SHORT, "--out", "out", begun=True)
     assert call("run", "-d", "toy", *SHORT, "--out", "out").exit_code == 0, "the lock was not given back"
 
 
@@ -296,23 +297,23 @@ def test_a_full_or_read_only_disk_is_one_line(here, monkeypatch, code, advice):
 
     with monkeypatch.context() as patch:
         patch.setattr(files, "_write", fail)
-        assert advice in refused("run", "-d", "toy", *SHORT, "--out", "out")
+        assert advice in refused("run", "-d", "toy", *SHORT, "--out", "out", begun=True)
         assert advice in refused("query", "-d", "toy", "--out", "batch.csv")
     assert not Path("batch.csv").exists()
     assert call("run", "-d", "toy", *SHORT, "--out", "out").exit_code == 0
     with monkeypatch.context() as patch:
         patch.setattr(files, "_write", fail)
         assert advice in refused("report", "out")
-        assert "curves.png" in refused("run", "-d", "toy", *SHORT, "--out", "out")
+        assert "curves.png" in refused("run", "-d", "toy", *SHORT, "--out", "out", begun=True)
     Path("file").write_text("")
-    assert "file" in refused("run", "-d", "toy", *SHORT, "--out", "file/out")
+    assert "file" in refused("run", "-d", "toy", *SHORT, "--out", "file/out", begun=True)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_read_only_folder_is_one_line(here):
     here.joinpath("out").mkdir(mode=0o555)
-    assert "--out" in refused("run", "-d", "toy", *SHORT, "--out", "out")
-    assert refused("run", "-d", "toy", *SHORT, "--out", "out/below")
+    assert "--out" in refused("run", "-d", "toy", *SHORT, "--out", "out", begun=True)
+    assert refused("run", "-d", "toy", *SHORT, "--out", "out/below", begun=True)
 
 
 # ---- query

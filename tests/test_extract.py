@@ -398,7 +398,7 @@ def test_rows_as_the_labeling_engineer_has_them(worker, bert, tmp_path):
     path = tmp_path / "toy" / "tiny"
     assert store.texts(path) == ["the card", "my card", "a card"] and store.ids(path) == ["x", "y", "z"]
     assert store.read(path).y.tolist() == [-1, 0, -1] and store.manifest(path)["settings"]["strip_final"] == "."
-    assert "next:" not in out and "Warning" not in err
+    assert "next: jaxal query --dataset toy" in out and "Warning" not in err  # no test split: no learning curves
     extract(worker, *arguments, "--no-text", "--as", "bare")
     assert store.texts(tmp_path / "toy" / "bare") is None
     assert b"my card" not in (tmp_path / "toy" / "bare" / "rows.parquet").read_bytes()

@@ -165,14 +165,15 @@ def test_seeds_are_fitted_as_if_alone(vmapped):
 def test_warm_start_reaches_the_same_optimum_in_fewer_iterations():
     X, y = data(np.random.default_rng(10), 200, 10, 5)
     with jax.enable_x64(True):
-        before = fit_one(X[:180], y[:180], 6, tol=1e-9)  # class 5 unseen: its intercept is -inf
+        before = fit_one(X[:190], y[:190], 6, tol=1e-8)  # class 5 unseen: its intercept is -inf
         init = jax.tree.map(lambda a: jnp.asarray(a)[None], before.params)
-        labels = y.copy()
-        labels[190:] = 5
-        warm, cold = fit_one(X, labels, 6, init=init, tol=1e-9), fit_one(X, labels, 6, tol=1e-9)
-        same = fit_one(X[:180], y[:180], 6, init=init, tol=1e-9)
-    np.testing.assert_allclose(warm.params.W, cold.params.W, atol=1e-6)
+        same = fit_one(X[:190], y[:190], 6, init=init, tol=1e-8)
+        warm, cold = fit_one(X, y, 6, init=init, tol=1e-8), fit_one(X, y, 6, tol=1e-8)
+        y[190:] = 5  # a new class
+        new, exact = fit_one(X, y, 6, init=init, tol=1e-8), fit_one(X, y, 6, tol=1e-8)
     assert same.iterations == 0 and warm.iterations < cold.iterations
+    np.testing.assert_allclose(warm.params.W, cold.params.W, atol=1e-5)
+    np.testing.assert_allclose(new.params.W, exact.params.W, atol=1e-5)
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])

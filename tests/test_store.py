@@ -116,7 +116,7 @@ def test_texts_and_ids(tmp_path):
     path = write(tmp_path / "pool", **names)
     assert store.texts(path) == names["texts"]
     assert store.texts(path, np.array([7, 2])) == ["text 7", "text 2"]
-    assert store.ids(path, [9]) == ["id9"]
+    assert store.ids(path, [9]) == ["id9"] and store.ids(path, []) == []
     assert store.texts(path, [3], "test") == ["é\nü"] and store.ids(path, [3], "test") == ["3"]
     with pytest.raises(StoreError, match="no row 10 in its train split of 10 rows"):
         store.texts(path, [0, 10])

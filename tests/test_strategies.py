@@ -190,10 +190,6 @@ def test_a_strategy_of_your_own_from_a_function():
 
 
 def test_the_contract_test_catches_what_it_promises():
-    def labeled_too(keys, aux, carry, state):
-        rows = jnp.broadcast_to(jnp.arange(state.batch_size, dtype=jnp.int32), (keys.shape[0], state.batch_size))
-        return rows, jnp.zeros(rows.shape), carry
-
     def same_row(keys, aux, carry, state):
         free = jnp.argmin(state.labels, axis=1).astype(jnp.int32)
         rows = jnp.broadcast_to(free[:, None], (keys.shape[0], state.batch_size))
@@ -201,7 +197,7 @@ def test_the_contract_test_catches_what_it_promises():
 
     good = make("random")
     with pytest.raises(AssertionError, match="unlabeled"):
-        check_strategy(good._replace(select=labeled_too))
+        check_strategy(always_the_first_rows)
     with pytest.raises(AssertionError, match="distinct"):
         check_strategy(good._replace(select=same_row))
 
@@ -217,5 +213,23 @@ def test_names_registration_and_unknown_ones():
         make("margn")
     with pytest.raises(ConfigError, match="no settings"):
         make("margin", n_masks=3)
-    with pytest.raises(ConfigError, match="cannot load"):
-        make("nowhere:nothing")
+    for name in ("nowhere:nothing", "test_strategies:nothing", ":nothing"):
+        with pytest.raises(ConfigError, match="cannot load"):
+            make(name)
+    with pytest.raises(ConfigError, match="neither a function"):
+        make("os:sep")
+
+
+def first_rows(keys, aux, carry, state):
+    rows = jnp.broadcast_to(jnp.arange(state.batch_size, dtype=jnp.int32), (keys.shape[0], state.batch_size))
+    return rows, jnp.zeros(rows.shape), carry
+
+
+always_the_first_rows = make("random")._replace(select=first_rows)
+
+
+def test_a_run_refuses_a_strategy_that_buys_a_label_twice():
+    rng = np.random.default_rng(7)
+    pool = jaxal.Pool(rng.normal(size=(60, 4)), np.arange(60) % 2, rng.normal(size=(9, 4)), np.arange(9) % 2)
+    with pytest.raises(ConfigError, match="labeled"):
+        jaxal.run(pool, "test_strategies:always_the_first_rows", 2, batch_size=30, initial_size=2, cycles=1)

@@ -55,8 +55,11 @@ def make(name: str, variant: str = "official", **settings) -> Strategy:
             raise ConfigError(
                 unknown(f"setting of {name}", setting, known) if known else f"{name} has no settings (got '{setting}')"
             )
-    hashable = ((k, tuple(v) if isinstance(v, list) else v) for k, v in settings.items())
-    return _make(factory, variant, tuple(sorted(hashable)))
+    return _make(factory, variant, tuple((name, _hashable(settings[name])) for name in sorted(settings)))
+
+
+def _hashable(value):
+    return tuple(map(_hashable, value)) if isinstance(value, list) else value
 
 
 def _find(name: str):
@@ -69,9 +72,12 @@ def _find(name: str):
         raise ConfigError(unknown("strategy", name, names()) + "; your own is given as module:function")
     module, _, attribute = name.partition(":")
     try:
-        return _factory(getattr(import_module(module), attribute))
-    except (ImportError, AttributeError) as e:
+        loaded = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as e:
         raise ConfigError(f"cannot load the strategy '{name}': {e}") from e
+    if not (callable(loaded) or isinstance(loaded, Strategy)):
+        raise ConfigError(f"the strategy '{name}' is neither a function score(key, state) nor a Strategy")
+    return _factory(loaded)
 
 
 @cache
