@@ -80,6 +80,13 @@ def test_every_program(run, program):
     run(sys.executable, "-c", program)
 
 
+def test_its_table_is_the_one_that_the_benchmark_wrote():
+    table = (ROOT / "bench" / "results" / "loop-banking77-minilm.md").read_text()
+    assert all(line in README for line in table.splitlines())
+    margin = next(line for line in table.splitlines() if line.startswith("| margin | jaxal |")).split(" | ")[5]
+    assert f"takes {margin} s" in README
+
+
 def test_the_commands_are_documented():
     import click
 
