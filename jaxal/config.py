@@ -104,12 +104,7 @@ def check(pool: Pool, config: Config) -> None:
             raise ConfigError(f"{name} is {getattr(config, name)}: it must be at least {least}")
     if not (config.seeds and config.strategies):
         raise ConfigError("nothing to run: give at least one strategy and one seed")
-    if min(config.seeds) < 0 or max(config.seeds) >= 2**32:
-        raise ConfigError("seeds must be between 0 and 2^32 - 1")
-    if not config.C > 0:
-        raise ConfigError(f"C is {config.C}: it must be positive")
-    if config.variant not in VARIANTS:
-        raise ConfigError(unknown("variant", config.variant, VARIANTS))
+    check_values(config.seeds, config.C, config.variant)
     if config.ips not in strategies.IPS:
         raise ConfigError(unknown("initial pool selection", config.ips, strategies.IPS))
     for name in config.settings:
@@ -127,6 +122,17 @@ def check(pool: Pool, config: Config) -> None:
             f"the budget of {config.initial_size} + {config.cycles} x {config.batch_size} = {budget:,} rows is larger "
             f"than the pool of {n:,}: lower the batch size, the initial size or the cycles"
         )
+
+
+def check_values(seeds, C: float, variant: str) -> None:
+    """What a run and a single query have in common."""
+    for seed in (min(seeds), max(seeds)):
+        if not 0 <= seed < 2**32:
+            raise ConfigError(f"seed is {seed}: seeds must be between 0 and 2^32 - 1")
+    if not C > 0:
+        raise ConfigError(f"C is {C}: it must be positive")
+    if variant not in VARIANTS:
+        raise ConfigError(unknown("variant", variant, VARIANTS))
 
 
 def columns(pool: Pool, config: Config, identity: dict, strategy: str) -> dict:

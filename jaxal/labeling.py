@@ -9,7 +9,7 @@ import pandas as pd
 
 from jaxal import logreg, loop, store
 from jaxal import strategies as strategies_
-from jaxal.config import VARIANTS
+from jaxal.config import check_values
 from jaxal.errors import ConfigError, DataError, unknown
 from jaxal.pool import Pool
 
@@ -86,12 +86,7 @@ def choose(
         raise DataError(f"row {values[counts > 1][0]} is labeled twice")
     if batch_size < 1:
         raise ConfigError(f"batch_size is {batch_size}: it must be at least 1")
-    if not C > 0:
-        raise ConfigError(f"C is {C}: it must be positive")
-    if not 0 <= seed < 2**32:
-        raise ConfigError(f"seed is {seed}: it must be between 0 and 2^32 - 1")
-    if variant not in VARIANTS:
-        raise ConfigError(unknown("variant", variant, VARIANTS))
+    check_values([seed], C, variant)
     made = strategies_.make(strategy, variant, **settings)
     batch_size = min(batch_size, n - len(rows))
     if batch_size == 0:

@@ -86,10 +86,12 @@ def fit(X, rows, y, weight, init: Params, C=1.0, *, tol=1e-4, max_iter=1000, int
 def bucket(n: int) -> int:
     """The padded number of rows that n labeled rows are fitted with.
 
-    Powers of two to 1024, then four steps an octave. Compiling one shape takes 1.5 s, as long as ten fits of 1,000
-    rows and 77 classes, so small fits share few shapes; above, padding costs 12 % at most and 6 % on average.
+    Powers of two from 64 to 1024, then four steps an octave. Compiling one shape takes 1.5 s, as long as fitting
+    5 seeds on 1,000 rows and 77 classes nine times, so small fits share few shapes; above, padding adds 25 % at most
+    and 9 % on average.
     """
-    step = max(32, 1 << max(0, n - 1).bit_length() - 3) if n > 1024 else max(64, 1 << max(0, n - 1).bit_length())
+    power = 1 << max(6, (n - 1).bit_length())
+    step = power // 8 if n > 1024 else power
     return -(-n // step) * step
 
 
