@@ -7,6 +7,9 @@ The model is that of scikit-learn's `LogisticRegression(solver="lbfgs")`. With w
 over the observed classes; the intercept b is not penalised. Two observed classes are one logit in scikit-learn. Two
 softmax columns with the penalty doubled have the same optimum, the same gradient and the same probabilities.
 
+Rows are centred while fitting: with b' = b + W mean the model is the same, and the strong direction that embeddings
+share with the intercept is gone (Banking77, L = 1000: 42 iterations become 24, and they end nearer to the optimum).
+
 Layout: parameters (C, D) and logits (C, L), because XLA:CPU runs `X.T @ G` for thin G at a tenth of the speed of
 `G @ X` (L=4000, D=4096, C=3: 46 ms against 5 ms). Gradients are written out: autodiff would take the slow product.
 """
@@ -20,7 +23,8 @@ import numpy as np
 import optax
 from jax import Array, lax
 
-_MEMORY = 10  # pairs kept by L-BFGS, as in SciPy
+_MEMORY = 7  # pairs kept by L-BFGS: as many iterations as with 10 (24 and 33 on Banking77), 5-10 % less time
+_AIM = 0.7  # of tol, where iterations stop: what is no farther from the optimum than scikit-learn's result at tol
 _MAX_TRIALS = 20  # of one line search
 _SLOPE_DROP = 0.8  # accepted when |slope| falls below this share of its start
 _BLOCK_ELEMENTS = 1 << 20  # logits held at a time when a whole pool is scored
@@ -41,7 +45,7 @@ class Fit(NamedTuple):
 
     params: Params
     iterations: Array  # (S,) int32
-    converged: Array  # (S,) bool: max |gradient| <= tol at freshly computed logits
+    converged: Array  # (S,) bool: gradient <= tol at freshly computed logits
     gradient: Array  # (S,) max |gradient| of the mean objective
     objective: Array  # (S,) f(W, b)
 
@@ -62,7 +66,7 @@ def fit(X, rows, y, weight, init: Params, C=1.0, *, tol=1e-4, max_iter=1000, int
         weight: (S, L) sample weights, 0 for padding.
         init: where to start, (S, C, D) and (S, C); -inf intercepts count as 0.
         C: inverse strength of the L2 penalty, as in scikit-learn: a number, or (S,) one each, for studies that tune it.
-        tol: stop when the largest gradient element of the mean objective is at most this.
+        tol: converged when the largest gradient element of the mean objective is at most this; it aims at .7 of it.
         intercept: whether to fit b; without it b stays 0.
         vmapped: seeds in one batch (accelerators) or one after the other (the default on CPU).
     Returns: `Fit`. One observed class is legal: that class gets probability 1.
@@ -103,7 +107,7 @@ def fit_rows(X, rows, y, init: Params, C=1.0, weight=None, **options) -> Fit:
 
 
 class _Point(NamedTuple):
-    """Where the solver stands: parameters, their logits (C, L), gradient and objective."""
+    """Where the solver stands: parameters, their relative logits (C, L), gradient and objective."""
 
     params: Params
     logits: Array
@@ -112,56 +116,67 @@ class _Point(NamedTuple):
 
 
 class _Trial(NamedTuple):
-    """One step length along a direction: the objective there, its slope, and the probabilities."""
+    """One step length along a direction: the objective there, its slope, and the loss's softmax."""
 
     step: Array
     f: Array
     slope: Array
-    prob: Array  # (C, L)
+    softmax: "_Softmax"
+
+
+class _Softmax(NamedTuple):
+    """Weighted probabilities E * share."""
+
+    E: Array  # (C, L)
+    share: Array  # (1, L)
 
 
 def _fit_one(X, y, weight, init, C, tol, max_iter, intercept):
     n_classes = init.W.shape[0]
     n = weight.sum()
     weight = weight[None] / n  # (1, L), as all that is one number a row
-    onehot = y[None] == jnp.arange(n_classes, dtype=y.dtype)[:, None]
-    target = jnp.where(onehot, weight, 0)  # (C, L)
+    target = jnp.where(y[None] == jnp.arange(n_classes, dtype=y.dtype)[:, None], weight, 0)  # (C, L)
     seen = jnp.any(target > 0, axis=1)
     lam = jnp.where(seen.sum() == 2, 2, 1).astype(X.dtype) / (C * n)
+    mean = _matmul("ol,ld->od", weight, X) if intercept else jnp.zeros_like(X[:1])  # (1, D)
+    X = X - mean
     # A finite stand-in for -inf: it stays put when a step times 0 is added to it.
     never = jnp.finfo(X.dtype).min / 4
 
-    def objective(Z, penalty):
-        """Mean loss + penalty, and the probabilities (C, L). Every term is >= 0, so float32 loses nothing to signs."""
+    def relative(Z):
+        """Logits minus that of each row's own class: then no difference of large numbers makes up the loss."""
+        return Z - jnp.take_along_axis(Z, y[None], axis=0, mode="promise_in_bounds")
+
+    def loss(Z):
+        """Mean cross entropy of relative logits, every term >= 0, and their softmax."""
         top = Z.max(axis=0, keepdims=True)
         E = jnp.exp(Z - top)
         total = E.sum(axis=0, keepdims=True)
-        gap = top - jnp.where(onehot, Z, 0).sum(axis=0, keepdims=True)
-        return (weight * (jnp.log(total) + gap)).sum() + lam / 2 * penalty, E * (1 / total)
+        return (weight * (jnp.log(total) + top)).sum(), _Softmax(E, weight / total)
 
-    def gradient(W, prob):
-        G = prob * weight - target
+    def gradient(W, softmax):
+        G = softmax.E * softmax.share - target
         b = G.sum(axis=1) if intercept else jnp.zeros(n_classes, X.dtype)
         return Params(_matmul("cl,ld->cd", G, X) + lam * W, b)
 
     def evaluate(params):
-        Z = _matmul("cd,ld->cl", params.W, X) + params.b[:, None]
-        Z = jnp.where(seen[:, None], Z, never)
-        f, prob = objective(Z, jnp.vdot(params.W, params.W))
-        return _Point(params, Z, gradient(params.W, prob), f)
+        Z = _times(params.W, X) + params.b[:, None]
+        Z = relative(jnp.where(seen[:, None], Z, never))
+        f, softmax = loss(Z)
+        return _Point(params, Z, gradient(params.W, softmax), f + lam / 2 * jnp.vdot(params.W, params.W))
 
     def iterate(carry):
         point, memory, iterations, failures = carry
         minus_P, memory = _lbfgs.update(point.grad, memory, point.params)
         P = jax.tree.map(jnp.negative, minus_P)
-        dZ = _matmul("cd,ld->cl", P.W, X) + P.b[:, None]
+        dZ = relative(_times(P.W, X) + P.b[:, None])
         slope = jnp.vdot(point.grad.W, P.W) + jnp.vdot(point.grad.b, P.b)
         WW, WP, PP = (jnp.vdot(a, b) for a, b in ((point.params.W,) * 2, (point.params.W, P.W), (P.W,) * 2))
 
         def attempt(step):
-            f, prob = objective(point.logits + step * dZ, WW + 2 * step * WP + step * step * PP)
-            slope = ((prob * weight - target) * dZ).sum() + lam * (WP + step * PP)
-            return _Trial(step, f, slope, prob)
+            f, softmax = loss(point.logits + step * dZ)
+            slope = (softmax.share * (softmax.E * dZ).sum(axis=0, keepdims=True)).sum() + lam * (WP + step * PP)
+            return _Trial(step, f + lam / 2 * (WW + 2 * step * WP + step * step * PP), slope, softmax)
 
         best, accepted = _line_search(attempt, point.f, slope)
         # A refused step leaves the point where it is (step 0) and empties the memory: next comes steepest descent.
@@ -170,16 +185,23 @@ def _fit_one(X, y, weight, init, C, tol, max_iter, intercept):
         memory = memory._replace(
             count=jnp.where(accepted, memory.count, 0), weights_memory=jnp.where(accepted, memory.weights_memory, 0)
         )
-        params = jax.tree.map(lambda w, p: w + jnp.where(accepted, step * p, 0), point.params, P)
-        grad = jax.tree.map(lambda new, old: jnp.where(accepted, new, old), gradient(params.W, best.prob), point.grad)
-        logits = point.logits + jnp.where(accepted, step * dZ, 0)
-        point = _Point(params, logits, grad, jnp.where(accepted, best.f, point.f))
+
+        def advance():
+            params = jax.tree.map(lambda w, p: w + step * p, point.params, P)
+            return _Point(params, point.logits + step * dZ, gradient(params.W, best.softmax), best.f)
+
+        point = lax.cond(accepted, advance, lambda: point)
         return point, memory, iterations + 1, jnp.where(accepted, 0, failures + 1)
+
+    def largest(grad):
+        """The largest gradient element for rows as they came, centred + mean."""
+        W = grad.W + grad.b[:, None] * mean
+        return jnp.maximum(jnp.abs(W).max(), jnp.abs(grad.b).max())
 
     def unfinished(carry):
         point, _, iterations, failures = carry
         # Two failures in a row: steepest descent failed too, float precision is exhausted.
-        return (_largest(point.grad) > tol) & (iterations < max_iter) & (failures < 2)
+        return (largest(point.grad) > _AIM * tol) & (iterations < max_iter) & (failures < 2)
 
     def solve(carry):
         """L-BFGS until it seems done; then logits and gradient afresh, since the running logits drift."""
@@ -187,13 +209,22 @@ def _fit_one(X, y, weight, init, C, tol, max_iter, intercept):
         return evaluate(point.params), *rest
 
     start = Params(jnp.where(seen[:, None], init.W, 0), jnp.where(seen & jnp.isfinite(init.b), init.b, 0))
+    start = start._replace(b=start.b + _matmul("cd,od->c", start.W, mean))
     # optax counts in int32 but adds int64 under x64, which strict promotion refuses
     memory = _lbfgs.init(start)._replace(count=jnp.zeros((), int))
     carry = (evaluate(start), memory, 0, 0)
     point, _, iterations, _ = lax.while_loop(unfinished, solve, carry)
-    params = point.params._replace(b=jnp.where(seen, point.params.b, -jnp.inf))
-    largest = _largest(point.grad)
-    return Fit(params, iterations, largest <= tol, largest, point.f)
+    W, b = point.params
+    params = Params(W, jnp.where(seen, b - _matmul("cd,od->c", W, mean), -jnp.inf))
+    return Fit(params, iterations, largest(point.grad) <= tol, largest(point.grad), point.f)
+
+
+def _times(W, X):
+    """W X^T, (C, L). For few classes XLA:CPU multiplies row by row twice as fast (L=4096, D=4096, C=3: 2.2 against
+    4.3 ms); the barrier keeps it from turning the product around."""
+    if W.shape[0] > 16:
+        return _matmul("cd,ld->cl", W, X)
+    return lax.optimization_barrier(_matmul("ld,cd->lc", X, W)).T
 
 
 def _line_search(attempt, f0, slope0):
@@ -232,10 +263,6 @@ def _line_search(attempt, f0, slope0):
     carry = (attempt(one), 0 * one, slope0, jnp.inf * one, 1)
     trial, *_ = lax.while_loop(searching, narrow, carry)
     return trial, good(trial)
-
-
-def _largest(grad: Params) -> Array:
-    return jnp.maximum(jnp.abs(grad.W).max(), jnp.abs(grad.b).max())
 
 
 def logits(params: Params, X) -> Array:
