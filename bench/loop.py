@@ -119,7 +119,7 @@ def main():
     parser.add_argument("--cycles", type=int, default=20)
     parser.add_argument("--batch-size", type=int, required=True)
     parser.add_argument("--initial", type=int, required=True)
-    parser.add_argument("--warm-start", action="store_true")
+    parser.add_argument("--from-scratch", action="store_true", help="no warm start, as the rivals")
     parser.add_argument("--out", type=Path, help="folder for loop-<pool>.json and .md")
     options = parser.parse_args()
     warnings.filterwarnings("ignore", module="sklearn")
@@ -128,7 +128,7 @@ def main():
     rows = []
     for strategy in options.strategies.split(","):
         curves, seconds, compiling, initial = ours(
-            options.pool, strategy, options.cycles, options.batch_size, options.initial, seeds, options.warm_start
+            options.pool, strategy, options.cycles, options.batch_size, options.initial, seeds, not options.from_scratch
         )
         rows.append({"strategy": strategy, "system": "jaxal", "seconds": seconds, "compile_seconds": compiling})
         rows[-1] |= {"aulc": curves.mean(), "final": curves[:, -1].mean()}
@@ -153,11 +153,11 @@ def main():
         about = {name: value for name, value in vars(options).items() if name not in ("pool", "out")}
         about |= {"pool": options.pool.stem, "jax": jax.__version__, "sklearn": sklearn.__version__}
         about |= {"device": jax.devices()[0].device_kind, "cores": os.cpu_count(), "rows": rows}
-        stem = options.out / f"loop-{options.pool.stem}{'-warm' * options.warm_start}"
+        stem = options.out / f"loop-{options.pool.stem}{'-from-scratch' * options.from_scratch}"
         stem.with_suffix(".json").write_text(json.dumps(about, indent=1, default=float) + "\n")
         stem.with_suffix(".md").write_text(
             f"{options.pool.stem}, {options.seeds} seeds, {options.cycles} cycles, b = {options.batch_size}, K0 = "
-            f"{options.initial}, {'warm start, ' * options.warm_start}{os.cpu_count()} cores\n\n{HEADER}\n"
+            f"{options.initial}, {'from scratch, ' * options.from_scratch}{os.cpu_count()} cores\n\n{HEADER}\n"
             + "".join(line(row) + "\n" for row in rows)
         )
 

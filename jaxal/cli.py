@@ -66,7 +66,9 @@ def _pool_options(command):
 @click.option("--variant", default="official", show_default=True, help="official, or skactiveml as in the study.")
 @click.option("--C", "C", type=float, default=1.0, show_default=True, help="Inverse L2 strength of the classifier.")
 @click.option("--normalize", is_flag=True, help="Scale embeddings to unit length.")
-@click.option("--warm-start", is_flag=True, help="Start each fit at the one before it.")
+@click.option(
+    "--warm-start/--no-warm-start", default=True, show_default=True, help="Start each fit at the one before it."
+)
 @click.option("--set", "set_", multiple=True, metavar="STRATEGY.NAME=VALUE", help="Setting of a strategy; repeatable.")
 @click.option("--out", "-o", type=click.Path(path_type=Path), help="Results folder [default: runs/DATASET-MODEL-HASH].")
 @click.option("--force", is_flag=True, help="Run again what the results folder has.")

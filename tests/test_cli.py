@@ -114,8 +114,10 @@ def test_options_arrive(here, world, monkeypatch):
     stop = lambda: (_ for _ in ()).throw(jaxal.JaxalError("enough"))  # noqa: E731
     common = ["run", "-d", "toy"]
     expected = {"batch_size": 4, "initial_size": 6, "cycles": 3, "pool_size": 90, "variant": "skactiveml", "C": 0.5,
-                "normalize": True, "warm_start": True, "ips": "random", "force": True, "settings": {}}  # fmt: skip
-    options = "-b 4 -k 6 --cycles 3 --pool-size 90 --variant skactiveml --C 0.5 --normalize --warm-start --force -o x"
+                "normalize": True, "warm_start": False, "ips": "random", "force": True, "settings": {}}  # fmt: skip
+    options = (
+        "-b 4 -k 6 --cycles 3 --pool-size 90 --variant skactiveml --C 0.5 --normalize --no-warm-start --force -o x"
+    )
     refused(*common, *options.split(), "--seeds", "5:9", "-s", "margin , random", begun=True)
     assert (
         {k: seen[k] for k in expected} == expected and seen["out"] == Path("x") and tuple(seen["seeds"]) == (5, 6, 7, 8)

@@ -100,7 +100,7 @@ def test_settings_are_recorded(full):
     assert row[["dataset", "model", "ips", "variant", "C", "pool_size", "batch_size", "initial_size"]].tolist() == [
         "arrays", "given", "random", "official", 1.0, 120, 3, 3,
     ]  # fmt: skip
-    assert not row["normalize"] and not row["warm_start"] and row["seeds_in_block"] == 5
+    assert not row["normalize"] and row["warm_start"] and row["seeds_in_block"] == 5
     config = json.loads((full.path / "config.json").read_text())
     assert config["cycles"] == 20 and config["seeds"] == [0, 1, 2, 3, 4] and config["pool"] == pool().fingerprint
     assert set(config["settings"]) == set(full.to_pandas()["strategy"])
@@ -181,7 +181,7 @@ def test_integers_and_floats_of_any_kind_are_the_same_settings(quick, tmp_path):
     """C=1 and C=1.0 are one run, and NumPy's numbers are numbers."""
     jaxal.run(pool(), NAMES, **QUICK, out=tmp_path)
     before = files_of(tmp_path)
-    odd = {"C": 1, "batch_size": np.int64(3), "initial_size": np.int32(3), "normalize": np.False_, "warm_start": 0}
+    odd = {"C": 1, "batch_size": np.int64(3), "initial_size": np.int32(3), "normalize": np.False_, "warm_start": 1}
     again = jaxal.run(pool(), NAMES, seeds=5, cycles=np.int64(3), out=tmp_path, **odd)
     assert files_of(tmp_path) == before
     same_tables(quick.tables, again.tables)
@@ -247,7 +247,7 @@ def test_force_runs_again_and_replaces(tmp_path):
         ({"initial_size": 4}, ["initial_size (3 there, 4 now)"]),
         ({"cycles": 4}, ["cycles (3 there, 4 now)"]),
         ({"normalize": True}, ["normalize (False there, True now)"]),
-        ({"warm_start": True}, ["warm_start"]),
+        ({"warm_start": False}, ["warm_start"]),
         ({"variant": "skactiveml"}, ["variant ('official' there, 'skactiveml' now)"]),
         ({"pool_size": 100}, ["pool_size (None there, 100 now)", "pool ("]),
         ({"C": 2.0, "cycles": 2}, ["C (", "cycles ("]),
@@ -452,9 +452,9 @@ def test_normalize_is_the_run_on_unit_vectors():
 
 
 def test_warm_start_is_recorded_and_saves_iterations(full):
-    warm = jaxal.run(pool(), ["margin"], warm_start=True).to_pandas()
-    assert warm["warm_start"].all() and warm["run_id"].iloc[0] not in set(full.to_pandas()["run_id"])
-    cold = full.to_pandas().query("strategy == 'margin'")
+    cold = jaxal.run(pool(), ["margin"], warm_start=False).to_pandas()
+    assert not cold["warm_start"].any() and cold["run_id"].iloc[0] not in set(full.to_pandas()["run_id"])
+    warm = full.to_pandas().query("strategy == 'margin'")
     assert warm["fit_iterations"].sum() < 0.9 * cold["fit_iterations"].sum()
     assert abs(warm["accuracy"].mean() - cold["accuracy"].mean()) < 0.02
 
@@ -465,7 +465,7 @@ def test_run_id_is_of_all_settings_but_the_seed(change):
     from jaxal.config import columns, configure
 
     new = {"C": 2.0, "batch_size": 2, "initial_size": 2, "ips": "margin", "variant": "skactiveml", "normalize": True,
-           "warm_start": True, "cycles": 7, "pool_size": 50}  # fmt: skip
+           "warm_start": False, "cycles": 7, "pool_size": 50}  # fmt: skip
     identity = {"dataset": "d", "model": "m", "pool": "p"}
 
     def run_id(seeds=5, strategy="margin", identity=identity, **settings):
