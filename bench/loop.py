@@ -5,7 +5,8 @@
 Two rivals, given the same initial rows: scikit-learn as users write the loop (default threads, one seed after the
 other), and its best setting found here (one BLAS thread, seeds over two processes). Both choose by the same margin,
 entropy or random rule in NumPy, fit LogisticRegression(max_iter=1000) on float32 and measure accuracy after each fit.
-jaxal runs twice: the first run compiles, the second is timed; what compiling took is stated apart.
+jaxal starts each fit at the one before it, its default, or at zero with --from-scratch. It runs twice: the first run
+compiles, the second is timed; what compiling took is stated apart.
 """
 
 import argparse

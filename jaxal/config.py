@@ -36,8 +36,8 @@ class Config:
     C: float = 1.0
     normalize: bool = False
     pool_size: int | None = None
-    # Nearer to the optimum than scikit-learn's fits, as fits from scratch are, in .6 of the iterations: see
-    # bench/results/warm-start.md, 20 cycles on three pools.
+    # Nearer to the optimum than scikit-learn's fits, as fits from scratch are, in .56 to .76 of the iterations:
+    # see bench/results/warm-start.md, 20 cycles on three pools.
     warm_start: bool = True
     settings: dict = field(default_factory=dict)
 

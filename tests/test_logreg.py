@@ -1,5 +1,7 @@
 """The classifier against scikit-learn, a plain NumPy objective, and the rules for degenerate label sets."""
 
+import warnings
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -53,11 +55,16 @@ def test_same_optimum_as_scikit_learn_in_float64(n, dim, n_classes, C):
     )
 
 
-def test_many_classes_as_scikit_learn_in_float64():
-    X, y = data(np.random.default_rng(1), 300, 20, 77)
+@pytest.mark.parametrize("n, dim", [(100, 120), (300, 20)], ids=["n<D", "n>D"])
+def test_many_classes_as_scikit_learn_in_float64(n, dim):
+    X, y = data(np.random.default_rng(1), n, dim, 77)
     with jax.enable_x64(True):
         fit = fit_one(X, y, 77, tol=1e-8)
-    model = theirs(X, y)
+    assert fit.converged
+    # newton-cholesky would factorise a (C D, C D) matrix
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)  # there are 77 on 100 rows
+        model = LogisticRegression(tol=1e-9, max_iter=1000, solver="newton-cg").fit(X, y)
     assert np.abs(fit.params.W - model.coef_).max() <= 1e-5 * np.abs(model.coef_).max()
 
 
@@ -117,8 +124,9 @@ def test_plain_gradient_is_the_derivative_of_the_plain_objective():
 
 def test_float32_is_no_farther_from_the_optimum_than_scikit_learn(shared):
     """Both at tol 1e-4, on test rows of real pools: mean and largest difference of probabilities, and argmax."""
-    ours, exact, correct = [], [], []
-    for pool, n_labeled in [("trec6", 250), ("trec6", 1000), ("banking77", 250), ("banking77", 1000)]:
+    distances, agree = [], []
+    cases = [("trec6", 250), ("trec6", 1000), ("banking77", 250), ("banking77", 1000), ("banking77", 2500)]
+    for pool, n_labeled in cases:
         with np.load(shared / "pools" / f"{pool}-minilm.npz") as z:
             pool_X, pool_y, X_test, y_test = (z[k] for k in ("X", "y", "X_test", "y_test"))
         for draw in range(4):
@@ -131,14 +139,14 @@ def test_float32_is_no_farther_from_the_optimum_than_scikit_learn(shared):
             model = LogisticRegression(max_iter=1000).fit(X, y)
             p = [plain.probabilities(*f.params, X_test.astype(np.float64), seen)[:, seen] for f in (best, fit)]
             p.append(model.predict_proba(X_test.astype(np.float32)))
-            distances = [[np.abs(q - p[0]).mean(), np.abs(q - p[0]).max()] for q in p[1:]]
-            ours.append(distances[0]), exact.append(distances[1])
-            correct.append([(q.argmax(1) == p[0].argmax(1)).sum() for q in p[1:]])
+            distances.append([[np.abs(q - p[0]).mean(), np.abs(q - p[0]).max()] for q in p[1:]])
+            agree.append([(q.argmax(1) == p[0].argmax(1)).sum() for q in p[1:]])
+            assert agree[-1][0] >= 0.99 * len(y_test)
             accuracies = [(seen[q.argmax(1)] == y_test).mean() for q in p]
             assert abs(accuracies[1] - accuracies[0]) <= 0.003
-    ours, theirs = (np.reshape(a, (4, 4, 2)).mean(axis=1) for a in (ours, exact))  # (pool and size; mean, largest)
+    ours, theirs = np.reshape(distances, (len(cases), 4, 2, 2)).mean(axis=1).swapaxes(0, 1)  # (case; mean, largest)
     assert (ours <= theirs).all()
-    assert np.greater_equal(*np.sum(correct, axis=0))
+    assert np.greater_equal(*np.sum(agree, axis=0))
 
 
 def test_padding_and_weights():
@@ -194,16 +202,16 @@ def true_gradient(params, X, y, C):
 
 
 def check_honest(fit, X, y, C, start):
-    """Finite, not above the start, and converged only where the float64 gradient is small, up to rounding of logits."""
+    """Finite, not above the start, and converged only where the float64 gradient is small."""
     X64, seen = X.astype(np.float64), np.unique(y)
     W, b = (a.astype(np.float64) for a in fit.params)
     assert np.isfinite(W).all() and np.isfinite(b[seen]).all() and np.isfinite(fit.objective)
     assert (np.delete(b, seen) == -np.inf).all() and (np.delete(W, seen, axis=0) == 0).all()
-    rounding = 4 * np.finfo(X.dtype).eps * (np.abs(X64) @ np.abs(W[seen]).T + np.abs(b[seen])).max()
     before = plain.objective(*(a.astype(np.float64) for a in start), X64, y, C)
-    assert plain.objective(W, b, X64, y, C) <= before * (1 + 1e-6) + rounding
+    assert plain.objective(W, b, X64, y, C) <= before * (1 + 1e-6)
     assert fit.converged == (fit.gradient <= 1e-4)
-    assert not fit.converged or true_gradient(fit.params, X, y, C) <= 1e-4 + rounding * max(1, np.abs(X64).max())
+    # float32 sums of terms of size |X| carry this much noise; `converged` may not claim more than it can see
+    assert not fit.converged or true_gradient(fit.params, X, y, C) <= 1e-4 + 1e-6 * np.abs(X64).max()
 
 
 HARD = {
@@ -224,9 +232,7 @@ def test_hard_float32_data_end_finite_and_never_above_the_start(scale, C, kind):
     rng = np.random.default_rng(11)
     X, y = data(rng, 60, 9, 3)
     X = (scale * HARD[kind](X, y, rng)).astype(np.float32)
-    check_honest(
-        fit_one(X, y, 3, C), X, y, C, logreg.zeros(1, 3, 9, X.dtype)._replace(W=np.zeros((3, 9)), b=np.zeros(3))
-    )
+    check_honest(fit_one(X, y, 3, C), X, y, C, (np.zeros((3, 9)), np.zeros(3)))
 
 
 @settings(max_examples=200, deadline=None)
