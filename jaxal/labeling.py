@@ -102,7 +102,7 @@ def choose(
         state = strategies_.State(X, jnp.asarray(labels), params, given, batch_size)
         aux = loop.prepare(made, pool)
         keys = loop.keys([seed], len(rows))
-        chosen, scores, _ = loop.jitted(made.select)(keys, aux, made.init(aux, state), state)
+        chosen, scores, _ = loop.compiled(made)(keys, aux, made.init(aux, state), state)
         return np.asarray(chosen[0], np.int64), np.asarray(scores[0])
 
 

@@ -23,10 +23,11 @@ import numpy as np
 import optax
 from jax import Array, lax
 
+from jaxal import blocks
+
 _AIM = 0.7  # of tol, where iterations stop: what is no farther from the optimum than scikit-learn's result at tol
 _MAX_TRIALS = 20  # of one line search
 _SLOPE_DROP = 0.8  # accepted when |slope| falls below this share of its start
-_BLOCK_ELEMENTS = 1 << 20  # logits held at a time when a whole pool is scored
 
 _matmul = partial(jnp.einsum, precision=lax.Precision.HIGHEST)  # tensor cores would round to 10 bits
 
@@ -281,32 +282,24 @@ def logits(params: Params, X) -> Array:
     return Z + jnp.broadcast_to(params.b[..., None, :], Z.shape)
 
 
+def logits_each(params: Params, X) -> Array:
+    """Logits (S, P, C) of each seed's own rows X (S, P, D)."""
+    return _matmul("spd,scd->spc", X, params.W) + params.b[:, None]
+
+
+def logits_of(params: Params, X) -> Array:
+    """Logits (S, C, R) of a block of rows X (R, D), the same for all seeds. Classes come before rows because a CPU
+    reduces few long vectors fast, and many short ones slowly."""
+    return _matmul("scd,nd->scn", params.W, X) + params.b[:, :, None]
+
+
 def map_logits(f, params: Params, X, *, block_rows: int | None = None) -> Array:
     """f(logits (S, C, R)) -> (S, R), applied to blocks of R rows of X (N, D); returns (S, N).
 
     A block's logits stay in cache and the (S, C, N) array is never whole. Every seed reads a block while it is there.
-    Classes come before rows because a CPU reduces few long vectors fast, and many short ones slowly.
     """
-    n_seeds, n_classes = params.b.shape
-
-    def block(start, size):
-        Z = _matmul("scd,nd->scn", params.W, lax.dynamic_slice_in_dim(X, start, size))
-        return f(Z + params.b[:, :, None])
-
-    return map_blocks(block, X.shape[0], block_rows or max(256, _BLOCK_ELEMENTS // (n_seeds * n_classes)))
-
-
-def map_blocks(f, n: int, size: int) -> Array:
-    """f(start, size) -> (S, size) over 0..n in blocks; returns (S, n). The last block overlaps the one before it."""
-    if n <= size:
-        return f(0, n)
-    shape = jax.eval_shape(partial(f, size=size), 0)
-
-    def write(i, out):
-        start = jnp.minimum(i * size, n - size)
-        return lax.dynamic_update_slice_in_dim(out, f(start, size), start, axis=1)
-
-    return lax.fori_loop(0, -(-n // size), write, jnp.zeros((shape.shape[0], n), shape.dtype))
+    size = block_rows or blocks.rows(params.b.size)
+    return blocks.map_blocks(lambda start, size: f(logits_of(params, blocks.take(X, start, size))), X.shape[0], size)
 
 
 @jax.jit

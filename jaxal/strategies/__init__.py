@@ -9,10 +9,15 @@ from importlib.metadata import entry_points
 from types import ModuleType
 
 from jaxal.errors import ConfigError, unknown
+from jaxal.strategies.badge import badge
+from jaxal.strategies.coreset import coreset
+from jaxal.strategies.dropquery import dropquery
 from jaxal.strategies.entropy import entropy
 from jaxal.strategies.interface import State, Strategy, by_logits, per_seed, pick_best
 from jaxal.strategies.margin import margin
+from jaxal.strategies.probcover import probcover
 from jaxal.strategies.random import random
+from jaxal.strategies.typiclust import typiclust
 
 __all__ = ["IPS", "STRATEGIES", "State", "Strategy", "by_logits", "make", "names", "per_seed", "pick_best", "register"]
 
@@ -21,10 +26,15 @@ STRATEGIES: dict[str, Callable[..., Strategy]] = {
     "random": random,
     "margin": margin,
     "entropy": entropy,
+    "badge": badge,
+    "coreset": coreset,
+    "typiclust": typiclust,
+    "probcover": probcover,
+    "dropquery": dropquery,
 }
 
 # Strategies that can also choose the initial pool: they need neither labels nor a classifier.
-IPS = ("random",)
+IPS = ("random", "coreset", "typiclust", "probcover")
 
 _registered: dict[str, Callable[..., Strategy]] = {}
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxal import logreg
+from jaxal import blocks, logreg
 
 
 @partial(
@@ -37,6 +37,18 @@ class State:
         """(S, N, C), the whole array: for a large pool use `map_logits`. -inf for classes never seen."""
         return logreg.logits(self.params, self.X) if self.log_probabilities is None else self.log_probabilities
 
+    def logits_of(self, start, size: int) -> Array:
+        """(S, C, size) of the rows from `start` on. Needs the seed axis."""
+        if self.log_probabilities is None:
+            return logreg.logits_of(self.params, blocks.take(self.X, start, size))
+        return jnp.swapaxes(blocks.take(self.log_probabilities, start, size, axis=1), 1, 2)
+
+    def logits_at(self, rows) -> Array:
+        """(S, P, C) of rows (S, P), each seed its own. Needs the seed axis."""
+        if self.log_probabilities is None:
+            return logreg.logits_each(self.params, self.X[rows])
+        return jnp.take_along_axis(self.log_probabilities, rows[:, :, None], axis=1)
+
     def map_logits(self, f) -> Array:
         """f(logits (S, C, R)) -> (S, R) in blocks of R rows; returns (S, N). Needs the seed axis."""
         if self.log_probabilities is None:
@@ -45,14 +57,16 @@ class State:
 
 
 class Strategy(NamedTuple):
-    """A query strategy: three pure functions, traceable by `jax.jit`.
+    """A query strategy: three pure functions.
 
-    `select` must return exactly B = `state.batch_size` distinct unlabeled rows a seed, in pick order.
+    `select` must return exactly B = `state.batch_size` distinct unlabeled rows a seed, in pick order. It is compiled by
+    `jax.jit`, unless it runs on the `host` because shapes depend on values, and compiles its parts itself.
     """
 
     prepare: Callable  # (pool, key) -> aux                  once a pool, shared by all seeds; key is the pool's own
     init: Callable  # (aux, state) -> carry                  leading axis S: what is kept from cycle to cycle
     select: Callable  # (keys (S,), aux, carry, state) -> (rows (S, B) int32, scores (S, B), carry)
+    host: bool = False
 
 
 def per_seed(score: Callable) -> Strategy:

@@ -1,0 +1,176 @@
+"""DropQuery: rows whose prediction changes when features are dropped, spread out by k-means."""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jaxal import blocks, distances, lazy, logreg, neighbors
+from jaxal.errors import ConfigError
+from jaxal.kmeans import kmeans
+from jaxal.strategies.interface import Strategy
+
+_ENOUGH = 25  # times the batch size: candidates below which the official rule asks for fewer disagreements
+_NEAREST = 4  # rows looked up at a time for a centroid
+
+
+class _Rule(NamedTuple):
+    """Where the variants differ."""
+
+    n_masks: int
+    official: bool
+
+
+def dropquery(variant="official", n_masks: int | None = None):
+    """Predict `n_masks` times with three quarters of the features dropped; cluster the rows that disagree with the
+    prediction on all features into B clusters; take the row nearest to each centroid.
+
+    official: 3 masks, kept features times 4; rows that disagree in more than half, or, while they are fewer than 25 B, in
+    fewer; rows of length 1; fewer than B candidates are filled up uniformly from the unlabeled rows.
+    skactiveml: 20 masks, no scaling; rows that disagree in more than half, at least the B that disagree most; rows as they
+    are; the nearest row of any cluster that is not taken yet.
+    Score: the share of masks that disagree. Cost: O(N M C D), and k-means on the candidates.
+    Reference: Gupte et al., 2024, Algorithm 1.
+    """
+    official = variant == "official"
+    rule = _Rule((3 if official else 20) if n_masks is None else n_masks, official)
+    if rule.n_masks < 1:
+        raise ConfigError(f"dropquery.n_masks is {rule.n_masks}: it must be at least 1")
+
+    def prepare(pool, key):
+        return distances.norms(pool.X, normalize=official)
+
+    def select(keys, aux, carry, state):
+        if state.log_probabilities is not None:
+            raise ConfigError("dropquery drops features of jaxal's own classifier: it cannot use given probabilities")
+        mask_keys, lot_keys, cluster_keys = jnp.moveaxis(jax.vmap(lambda key: jax.random.split(key, 3))(keys), 1, 0)
+        disagreeing = disagreements(mask_keys, state, rule)
+        candidates = _candidates(lot_keys, disagreeing, state.labeled, state.batch_size, rule)
+        most = min(logreg.bucket(int(np.asarray(candidates.sum(axis=1)).max())), len(state.X))
+        rows, scores = _spread(cluster_keys, aux, state, disagreeing, candidates, most, rule)
+        return rows, scores, carry
+
+    return Strategy(prepare, lambda aux, state: (), select, host=True)
+
+
+def keep_masks(key, n_rows: int, dim: int):
+    """(n_rows, dim) bool: each is kept with probability 1/4, where two random bits are both set."""
+    words = jax.random.bits(key, (n_rows, -(-dim // 16)), jnp.uint32)
+    shifts = 2 * jnp.arange(16, dtype=jnp.uint32)
+    kept = ((words & (words >> 1))[:, :, None] >> shifts[None, None]) & 1
+    return kept.reshape(n_rows, -1)[:, :dim] == 1
+
+
+@partial(jax.jit, static_argnames="rule")
+def disagreements(keys, state, rule: _Rule):
+    """(S, N) int32, how many of the masks change the prediction of a row."""
+    n_seeds, (n, dim) = len(keys), state.X.shape
+    factor = jnp.asarray(4 if rule.official else 1, state.X.dtype)
+
+    def predicted(Z):
+        """The most probable class of logits (S, C, R); ties to the lower one."""
+        classes = lax.broadcasted_iota(jnp.int32, Z.shape, 1)
+        return jnp.where(Z == Z.max(axis=1, keepdims=True), classes, Z.shape[1]).min(axis=1)
+
+    def block(start, size):
+        x = blocks.take(state.X, start, size)
+        full = predicted(logreg.logits_of(state.params, x))
+        block_keys = jax.vmap(lambda key: jax.random.fold_in(key, start))(keys)
+
+        def mask(m, count):
+            kept = jax.vmap(lambda key: keep_masks(jax.random.fold_in(key, m), size, dim))(block_keys)
+            dropped = jnp.where(kept, factor * x, 0)
+            Z = jnp.swapaxes(logreg.logits_each(state.params, dropped), 1, 2)
+            return count + (predicted(Z) != full).astype(jnp.int32)
+
+        return lax.fori_loop(0, rule.n_masks, mask, jnp.zeros((n_seeds, size), jnp.int32))
+
+    return blocks.map_blocks(block, n, blocks.rows(n_seeds * dim))
+
+
+@partial(jax.jit, static_argnames=("batch_size", "rule"))
+def _candidates(keys, disagreeing, labeled, batch_size, rule):
+    """(S, N) bool: the rows to spread the batch over, at least B of them."""
+
+    def one(seed):
+        key, count, labeled = seed
+        count = jnp.where(labeled, -1, count)
+        if rule.official:
+            # the strictest threshold that leaves enough, or 0: any disagreement
+            thresholds = jnp.arange(rule.n_masks // 2 + 1, dtype=jnp.int32)
+            enough = (count[None] > thresholds[:, None]).sum(axis=1) >= _ENOUGH * batch_size
+            threshold = jnp.where(enough, thresholds, 0).max()
+        else:
+            threshold = rule.n_masks // 2
+        above = count > threshold
+        # Where that is fewer than B: all of them, and of the rest uniformly, or those that disagree most.
+        rank = jnp.where(above, rule.n_masks + 1, jnp.zeros_like(count) if rule.official else count)
+        rank = jnp.where(labeled, -1, rank)
+        lots = lazy.priorities(key, len(count))
+        *_, rows = lax.sort((-rank, lots, jnp.arange(len(count), dtype=jnp.int32)), num_keys=2)
+        best = jnp.zeros(len(count), bool).at[rows[:batch_size]].set(True)
+        return jnp.where(above.sum() < batch_size, best, above)
+
+    return lax.map(one, (keys, disagreeing, labeled))
+
+
+@partial(jax.jit, static_argnames=("most", "rule"))
+def _spread(keys, aux, state, disagreeing, candidates, most, rule):
+    """A row for each of B clusters of the candidates: (S, B), and their scores."""
+    points, n_picks = distances.Points(state.X, aux), state.batch_size
+    cluster_keys, lot_keys = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
+    rows = jax.vmap(lambda mask: jnp.nonzero(mask, size=most, fill_value=0)[0].astype(jnp.int32))(candidates)
+    valid = jnp.arange(most, dtype=jnp.int32)[None] < candidates.sum(axis=1, dtype=jnp.int32)[:, None]
+    found = kmeans(cluster_keys, points, rows, valid, jnp.int32(n_picks), most=n_picks)
+
+    def one(seed):
+        key, rows, valid, label, apart, centers = seed
+        if rule.official:
+            chosen = nearest_members(label, apart, valid, n_picks)
+        else:
+            chosen = nearest_left(points, rows, valid, centers)
+        return rows[_fill(key, chosen, valid)]
+
+    rows = lax.map(one, (lot_keys, rows, valid, found.labels, found.squared, found.centers))
+    scores = jnp.take_along_axis(disagreeing, rows, axis=1).astype(state.X.dtype) / rule.n_masks
+    return rows, scores
+
+
+def nearest_members(label, apart, valid, n_clusters: int):
+    """Positions (K,) of the row nearest to its centroid in each cluster, the first of equals; M where there is none."""
+    most = len(label)
+    least = jnp.full(n_clusters, jnp.inf, apart.dtype).at[label].min(apart, mode="drop")
+    best = valid & (apart == least[jnp.minimum(label, n_clusters - 1)])
+    positions = jnp.arange(most, dtype=jnp.int32)
+    return jnp.full(n_clusters, most, jnp.int32).at[jnp.where(best, label, n_clusters)].min(positions, mode="drop")
+
+
+def nearest_left(points, rows, valid, centers):
+    """Positions (K,) of the row nearest to each centroid, in their order, of those not taken before."""
+    near = neighbors.nearest_rows(points, rows, valid, centers, _NEAREST)
+
+    def choose(i, state):
+        free, chosen = state
+
+        def search():
+            apart = distances.differences(centers[i][None], points.at(rows)[None])[0]
+            return jnp.argmin(jnp.where(free, apart, jnp.inf)).astype(jnp.int32)
+
+        among = free[near[i]]
+        row = lax.cond(among.any(), lambda: near[i][jnp.argmax(among)], search)
+        return free.at[row].set(False), chosen.at[i].set(row)
+
+    return lax.fori_loop(0, len(centers), choose, (valid, jnp.zeros(len(centers), jnp.int32)))[1]
+
+
+def _fill(key, chosen, valid):
+    """Positions (B,), those that are M (there was none) replaced by random others that count."""
+    most = len(valid)
+    free = valid.at[chosen].set(False, mode="drop")
+    lots = jnp.where(free, lazy.priorities(key, most), -1)
+    spare = lax.top_k(lots.astype(jnp.float32), min(len(chosen), most))[1].astype(jnp.int32)
+    missing = chosen == most
+    return jnp.where(missing, spare[jnp.cumsum(missing) - 1], chosen)

@@ -1,0 +1,175 @@
+"""Lazy selection against the eager algorithms: equal picks, and for random draws equal distributions."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from reference import badge as eager_badge
+from reference import coreset as eager_coreset
+from scipy.special import softmax
+from scipy.stats import chisquare
+
+from jaxal import Pool, lazy, logreg, loop
+from jaxal.strategies import State, make
+
+EVER, NEVER = 1e12, 0.0  # bounds are renewed after every step that failed; or only when there is no other way
+
+
+@pytest.fixture(params=[None, EVER, NEVER], ids=["as it is", "renewed at every step", "never renewed"])
+def renewal(request, monkeypatch):
+    """How often bounds are renewed must not matter."""
+    if request.param is not None:
+        monkeypatch.setattr(lazy, "step_price", lambda: request.param)
+
+
+def state_of(X, labels, params=None, batch_size=5):
+    labels = jnp.asarray(labels, jnp.int32)
+    if params is None:
+        params = logreg.zeros(len(labels), 3, X.shape[1], X.dtype)
+    return State(jnp.asarray(X), labels, params, None, batch_size)
+
+
+def some_labels(rng, n_seeds, n, n_labeled):
+    labels = np.full((n_seeds, n), -1, np.int32)
+    for row in labels:
+        row[rng.choice(n, n_labeled, replace=False)] = 0
+    return labels
+
+
+def run(strategy, X, labels, batch_size, cycles, params=None):
+    """Rows (S, cycles * B) and scores over some cycles, the carry handed on."""
+    state = state_of(X, labels, params, batch_size)
+    aux = loop.prepare(strategy, Pool(X))
+    carry = strategy.init(aux, state)
+    picks = []
+    for cycle in range(cycles):
+        keys = loop.keys(range(len(labels)), cycle)
+        rows, scores, carry = jax.jit(strategy.select)(keys, aux, carry, state)
+        picks.append((keys, np.asarray(state.labeled), np.asarray(rows), np.asarray(scores)))
+        labels = np.array(state.labels)
+        np.put_along_axis(labels, np.asarray(rows), 0, axis=1)
+        state = state_of(X, labels, params, batch_size)
+    return picks
+
+
+def check_coreset(X, labels, batch_size, cycles=3, rtol=1e-9):
+    for keys, labeled, rows, scores in run(make("coreset"), X, labels, batch_size, cycles):
+        for s, key in enumerate(keys):
+            lots = np.asarray(lazy.priorities(key, len(X)))
+            expected, distances = eager_coreset.select(X.astype(float), labeled[s], batch_size, lots)
+            assert rows[s].tolist() == expected
+            np.testing.assert_allclose(scores[s], distances, rtol=rtol)
+
+
+@pytest.mark.parametrize("n_labeled", [0, 1, 40])
+def test_coreset_picks_what_the_eager_algorithm_picks(renewal, n_labeled):
+    rng = np.random.default_rng(0)
+    with jax.enable_x64(True):
+        check_coreset(rng.normal(size=(203, 6)) + 3, some_labels(rng, 3, 203, n_labeled), 11)
+
+
+@pytest.mark.parametrize("n_labeled", [0, 4])
+def test_coreset_breaks_ties_as_the_eager_algorithm(renewal, n_labeled):
+    """Whole numbers: most distances are shared by many rows, and many rows are duplicates."""
+    rng = np.random.default_rng(1)
+    X = rng.integers(0, 3, (150, 4)).astype(np.float32)
+    check_coreset(X, some_labels(rng, 3, 150, n_labeled), 30, rtol=1e-6)
+
+
+def test_coreset_on_a_real_pool(banking77):
+    """float32, 5,000 rows: the same picks but for ties of 1e-5."""
+    X, rng = banking77["X"][::2], np.random.default_rng(2)
+    for _, labeled, rows, scores in run(make("coreset"), X, some_labels(rng, 2, len(X), 100), 60, 2):
+        for s in range(2):
+            free, nearest = ~labeled[s], np.full(len(X), np.inf)
+            for row in [*np.flatnonzero(labeled[s]), *rows[s]]:
+                if free[row]:
+                    i = rows[s].tolist().index(row)
+                    best = np.sqrt(nearest[free].max())
+                    assert np.sqrt(nearest[row]) >= best * (1 - 1e-5)
+                    np.testing.assert_allclose(scores[s, i], best, rtol=1e-5)
+                    free[row] = False
+                nearest = np.minimum(nearest, ((X - X[row]).astype(float) ** 2).sum(axis=1))
+
+
+def test_coreset_tells_near_duplicates_far_from_the_origin_apart():
+    """Two tight groups of unit spread, 2,000 apart and 10,000 from the origin: float32 norms have nothing left of it."""
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(120, 8)).astype(np.float32)
+    X[:, 0] += np.where(np.arange(120) % 2, 1e4, 1.2e4).astype(np.float32)
+    labels = some_labels(rng, 2, 120, 10)
+    for _, labeled, rows, scores in run(make("coreset"), X, labels, 20, 1):
+        for s in range(2):
+            _, distances = eager_coreset.select(X.astype(float), labeled[s], 20, np.arange(120))
+            np.testing.assert_allclose(scores[s], distances, rtol=0.01)
+
+
+def badge_problem(rng, n=70, n_classes=3, dim=4, scale=1.0):
+    """X, labeled (N,), the parameters of one classifier, and its gradient matrix in float64."""
+    X = (rng.normal(size=(n, dim)) + 1).astype(np.float32)
+    W = (scale * rng.normal(size=(n_classes, dim))).astype(np.float32)
+    G = eager_badge.gradients(X.astype(float), softmax(X.astype(float) @ W.T, axis=1))
+    return X, np.arange(n) % 7 == 0, W, G
+
+
+def badge_picks(X, labeled, W, batch_size, trials, variant, first_seed=0):
+    """(trials, B): every trial is a seed."""
+    W = jnp.broadcast_to(W, (trials, *W.shape))
+    params = logreg.Params(W, jnp.zeros(W.shape[:2], X.dtype))
+    labels = np.broadcast_to(np.where(labeled, 0, -1).astype(np.int32), (trials, len(X)))
+    strategy, state = make("badge", variant), state_of(X, labels, params, batch_size)
+    keys = loop.keys(range(first_seed, first_seed + trials), 1)
+    rows, scores, _ = jax.jit(strategy.select)(keys, loop.prepare(strategy, Pool(X)), (), state)
+    return np.asarray(rows), np.asarray(scores)
+
+
+def fits(counts, p):
+    """Rows drawn as often as p says: chi-square, rare rows taken together."""
+    assert counts[p == 0].sum() == 0
+    order = np.argsort(p)
+    counts, expected = counts[order], p[order] * counts.sum()
+    rare = np.searchsorted(np.cumsum(expected), 10) + 1
+    merge = lambda a: np.concatenate([[a[:rare].sum()], a[rare:]])  # noqa: E731
+    return chisquare(merge(counts), merge(expected)).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("variant", ["official", "skactiveml"])
+def test_badge_draws_with_the_probabilities_of_the_eager_algorithm(renewal, variant):
+    """The third row, over all second ones; and the fourth given the two most common rows before it."""
+    X, labeled, W, G = badge_problem(np.random.default_rng(4))
+    origin = variant == "skactiveml"
+    rows, _ = badge_picks(X, labeled, W, 4, 20_000, variant)
+    first = eager_badge.first(G, labeled)
+    assert (rows[:, 0] == first).all()
+    second = eager_badge.probabilities(G, labeled, [first], origin)
+    assert fits(np.bincount(rows[:, 1], minlength=len(X)), second)
+    given = [second[j] * eager_badge.probabilities(G, labeled, [first, j], origin) for j in np.flatnonzero(second)]
+    assert fits(np.bincount(rows[:, 2], minlength=len(X)), np.sum(given, axis=0))
+    pairs, counts = np.unique(rows[:, 1:3], axis=0, return_counts=True)
+    common = pairs[counts.argmax()]
+    fourth = rows[(rows[:, 1:3] == common).all(axis=1), 3]
+    expected = eager_badge.probabilities(G, labeled, [first, *common], origin)
+    assert fits(np.bincount(fourth, minlength=len(X)), expected)
+
+
+@pytest.mark.parametrize("variant", ["official", "skactiveml"])
+@pytest.mark.parametrize("offset", [0.0, 100.0])
+def test_badge_scores_are_the_distances_of_the_gradient_matrix(variant, offset):
+    """Also where all embeddings share a direction a hundred times their spread."""
+    rng = np.random.default_rng(5)
+    X = (rng.normal(size=(300, 6)) + offset * np.eye(6)[0]).astype(np.float32)
+    W = rng.normal(size=(4, 6)).astype(np.float32) * (np.arange(6) > 0)  # the shared direction does not decide
+    G = eager_badge.gradients(X.astype(float), softmax(X.astype(float) @ W.T.astype(float), axis=1))
+    rows, scores = badge_picks(X, np.zeros(300, bool), W.astype(np.float32), 40, 3, variant)
+    for s in range(3):
+        expected = [eager_badge.squared(G, rows[s, :i], variant == "skactiveml")[rows[s, i]] for i in range(1, 40)]
+        np.testing.assert_allclose(scores[s, 1:], expected, rtol=2e-3)
+        np.testing.assert_allclose(scores[s, 0], (G[rows[s, 0]] ** 2).sum(), rtol=1e-4)
+
+
+def test_badge_draws_uniformly_when_all_distances_are_0():
+    X = np.ones((40, 3), np.float32)
+    rows, scores = badge_picks(X, np.arange(40) < 10, np.eye(3, dtype=np.float32)[:, ::-1].copy(), 4, 20_000, "official")
+    assert (scores[:, 1:] < 1e-5).all() and all(len(set(r)) == 4 for r in rows[:200].tolist())
+    for place in range(4):
+        assert fits(np.bincount(rows[:, place], minlength=40), np.where(np.arange(40) < 10, 0, 1 / 30))
