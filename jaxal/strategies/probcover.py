@@ -125,7 +125,7 @@ def _limit(points, n_clusters, key, official, delta, alpha):
 def _over_rows(what: str, points, compute):
     """compute(start, size) for blocks of rows; on a terminal with progress and time left when it takes long."""
     n = len(points.X)
-    size = max(32, min(n, _BLOCK // n))
+    size = min(n, max(32, _BLOCK // n))
     out = None
     with tqdm(total=n, desc=f"probcover: {what}", unit="row", disable=None, leave=False, delay=2) as bar:
         for i in range(0, n, size):
