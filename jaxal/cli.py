@@ -127,7 +127,7 @@ def extract(arguments):
 @main.command()
 @_pool_options
 @click.option("--labeled", "-l", type=click.Path(path_type=Path), help="CSV of labels so far: row or id, and label.")
-@click.option("--strategy", "-s", default="margin", show_default=True)
+@click.option("--strategy", "-s", default="badge", show_default=True)
 @click.option("--batch-size", "-b", type=int, default=100, show_default=True, help="Rows to choose.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--variant", default="official", show_default=True)

@@ -1,5 +1,6 @@
 """Which rows to label next: one query, for people who label."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -18,7 +19,7 @@ def query(
     X,
     labeled_rows=(),
     labels=(),
-    strategy: str = "margin",
+    strategy: str = "badge",
     batch_size: int = 100,
     seed: int = 0,
     n_classes: int | None = None,
@@ -31,7 +32,7 @@ def query(
         X: (N, D) embeddings.
         labeled_rows, labels: (L,) the rows labeled so far and their labels, integers or strings. None yet is fine:
             every class then counts as equally likely.
-        n_classes: C when more classes exist than were labeled; it does not change what is chosen by jaxal's own.
+        n_classes: C when more classes exist than were labeled. Only probcover's radius depends on it.
         probabilities: (N, C) of a classifier of your own; jaxal then fits none.
         settings: `variant`, `C`, and the strategy's own.
     Returns: row numbers (B,) int64 in pick order: distinct, never labeled ones, exactly min(batch_size, unlabeled).
@@ -100,6 +101,8 @@ def choose(
         labels = np.full((1, n), -1, np.int32)
         labels[0, rows] = codes
         state = strategies_.State(X, jnp.asarray(labels), params, given, batch_size)
+        if pool.class_names is None:
+            pool = replace(pool, class_names=tuple(map(str, range(n_classes))))
         aux = loop.prepare(made, pool)
         keys = loop.keys([seed], len(rows))
         chosen, scores, _ = loop.compiled(made)(keys, aux, made.init(aux, state), state)

@@ -81,6 +81,8 @@ def _find(name: str):
     if ":" not in name:
         raise ConfigError(unknown("strategy", name, names()) + "; your own is given as module:function")
     module, _, attribute = name.partition(":")
+    if module == "skactiveml":
+        return _theirs(attribute)
     try:
         loaded = getattr(import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as e:
@@ -88,6 +90,15 @@ def _find(name: str):
     if not (callable(loaded) or isinstance(loaded, Strategy)):
         raise ConfigError(f"the strategy '{name}' is neither a function score(key, state) nor a Strategy")
     return _factory(loaded)
+
+
+@cache
+def _theirs(name: str):
+    try:
+        from jaxal import skactiveml
+    except ImportError as e:
+        raise ConfigError(f"skactiveml:{name} needs scikit-activeml: pip install scikit-activeml ({e})") from e
+    return skactiveml.factory(name)
 
 
 @cache

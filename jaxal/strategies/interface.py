@@ -67,6 +67,7 @@ class Strategy(NamedTuple):
     init: Callable  # (aux, state) -> carry                  leading axis S: what is kept from cycle to cycle
     select: Callable  # (keys (S,), aux, carry, state) -> (rows (S, B) int32, scores (S, B), carry)
     host: bool = False
+    pointwise: bool = False  # the score of a row does not depend on the others picked: all rows have one
 
 
 def per_seed(score: Callable) -> Strategy:
@@ -84,7 +85,7 @@ def per_seed(score: Callable) -> Strategy:
         rows, scores = jax.vmap(one, in_axes=(0, axes))(keys, state)
         return rows, scores, carry
 
-    return Strategy(_nothing, _nothing, select)
+    return Strategy(_nothing, _nothing, select, pointwise=True)
 
 
 def by_logits(score: Callable) -> Strategy:
@@ -95,7 +96,7 @@ def by_logits(score: Callable) -> Strategy:
         rows, best = jax.vmap(pick_best, in_axes=(0, 0, 0, None))(keys, scores, state.labeled, state.batch_size)
         return rows, best, carry
 
-    return Strategy(_nothing, _nothing, select)
+    return Strategy(_nothing, _nothing, select, pointwise=True)
 
 
 def pick_best(key, scores, labeled, batch_size: int):
