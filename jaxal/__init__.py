@@ -15,6 +15,7 @@ _HOME = {
     "Pool": "jaxal.pool",
     "load": "jaxal.pool",
     "run": "jaxal.experiment",
+    "initial_pools": "jaxal.experiment",
     "Result": "jaxal.experiment",
     "query": "jaxal.labeling",
     "strategies": "jaxal.strategies",

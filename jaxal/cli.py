@@ -112,6 +112,50 @@ def run(dataset, model, store, strategies, seeds, initial, set_, out, force, **s
     click.echo(f"results  {out / 'results.parquet'}\npicks    {out / 'picks.parquet'}\nfigure   {figure}")
 
 
+@main.command()
+@_pool_options
+@click.option("--selections", "-s", default="random,coreset,typiclust", show_default=True, help="Comma-separated.")
+@click.option("--sizes", "-k", help="K0, comma-separated [default: 13 from 20 to 5000, clipped to the pool].")
+@click.option("--seeds", default="5", show_default=True, help="How many, or which: 5, 5:50, or 0,3,7.")
+@click.option("--pool-size", type=int, help="Cap the pool, to one fixed subset a dataset [default: the full pool].")
+@click.option("--variant", default="official", show_default=True, help="official, or skactiveml as in the study.")
+@click.option("--C", "C", type=float, default=1.0, show_default=True, help="Inverse L2 strength of the classifier.")
+@click.option("--normalize", is_flag=True, help="Scale embeddings to unit length.")
+@click.option(
+    "--out", "-o", type=click.Path(path_type=Path), help="Results folder [default: runs/DATASET-MODEL-ips-HASH]."
+)
+@click.option("--force", is_flag=True, help="Run again what the results folder has.")
+def ips(dataset, model, store, selections, sizes, seeds, out, force, **settings):
+    """Compare initial pool selections: choose K0 rows, fit, measure, for each K0."""
+    seeds = _seeds(seeds)
+    names = [name.strip() for name in selections.split(",") if name.strip()]
+    _start_jax()
+    from jaxal import experiment, report
+    from jaxal.config import configure, default_folder
+
+    try:
+        sizes = experiment.IPS_SIZES if sizes is None else [int(size) for size in sizes.split(",") if size]
+    except ValueError:
+        raise ConfigError(f"--sizes {sizes}: give numbers of rows, such as 20,100,500") from None
+    pool = _load(dataset, model, store)
+    if out is None:
+        folder = default_folder(pool, configure(pool, seeds=seeds, ips="each", **settings))
+        out = folder.with_name(folder.name.replace(f"-{pool.model}-", f"-{pool.model}-ips-"))
+    n = min(len(pool.X), settings["pool_size"] or len(pool.X))
+    with _Bar(len(dict.fromkeys(names)) * len({min(size, n) for size in sizes}), unit="pool") as bar:
+        try:
+            result = experiment.initial_pools(
+                pool, names, sizes, seeds, out=out, force=force, on_pool=bar.show, **settings
+            )
+        except KeyboardInterrupt:
+            raise click.ClickException("interrupted: the same command goes on where this stopped") from None
+    measured = result.to_pandas()
+    figure = report.curves(measured, out / "curves.png")
+    click.echo(report.table(measured))
+    click.echo(f"\ncompiling took {result.compile_seconds:.1f} s" * (result.compile_seconds > 0.05))
+    click.echo(f"results  {out / 'results.parquet'}\npicks    {out / 'picks.parquet'}\nfigure   {figure}")
+
+
 @main.command(
     context_settings={"ignore_unknown_options": True, "help_option_names": []},
     add_help_option=False,
@@ -257,11 +301,11 @@ def _load(dataset, model, store):
 class _Bar:
     """Strategy, cycle, accuracy, seconds and time left on a terminal; silent elsewhere."""
 
-    def __init__(self, total: int):
+    def __init__(self, total: int, unit: str = "cycle"):
         from tqdm import tqdm
 
         # miniters 0: left to itself, tqdm learns from fast strategies to look away for many cycles of slow ones
-        self.bar = tqdm(total=total, unit="cycle", disable=None, leave=False, dynamic_ncols=True, miniters=0)
+        self.bar = tqdm(total=total, unit=unit, disable=None, leave=False, dynamic_ncols=True, miniters=0)
         self.begun: dict[str, int] = {}
 
     def __enter__(self):

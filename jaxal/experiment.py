@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -12,9 +13,13 @@ import pandas as pd
 
 from jaxal import journal, loop, results, stats, strategies
 from jaxal.config import Config, check, columns, configure
+from jaxal.errors import ConfigError
 from jaxal.files import remove
 from jaxal.folder import opened, settle
 from jaxal.pool import Pool
+
+
+IPS_SIZES = (20, 50, 100, 150, 200, 250, 300, 400, 500, 750, 1000, 2000, 5000)  # K0 of the initial pool experiment
 
 
 class Progress(NamedTuple):
@@ -90,6 +95,65 @@ def run(
     return Result(tables, folder, loop.compile_seconds() - compiled)
 
 
+def initial_pools(
+    pool: Pool,
+    selections: Iterable[str] = ("random", "coreset", "typiclust"),
+    sizes: Iterable[int] = IPS_SIZES,
+    seeds: int | Iterable[int] = 5,
+    *,
+    out: str | Path | None = None,
+    force: bool = False,
+    on_pool: Callable[[Progress], None] = lambda progress: None,
+    **settings,
+) -> Result:
+    """The study's experiment on initial pools: choose K0 rows by each selection, fit, measure; no query after it.
+
+    Args:
+        selections: names of initial pool selections. sizes: K0; those above the pool are clipped to it.
+        seeds, out, force: as of `run`. on_pool: called after every selection and size.
+        settings: variant, C, normalize, pool_size.
+    Returns: `Result` with one row a (selection, K0, seed), `strategy` "none", cycle 0.
+    Raises: as `run`.
+    """
+    n = min(len(pool.X), settings.get("pool_size") or len(pool.X))
+    sizes, selections = sorted({min(size, n) for size in sizes}), list(dict.fromkeys(selections))
+    if not (sizes and selections):
+        raise ConfigError("nothing to run: give at least one initial pool selection and one size")
+    base = configure(pool, "random", seeds, batch_size=1, initial_size=sizes[0], cycles=0, **settings)
+    steps = [replace(base, ips=ips, initial_size=size) for ips in selections for size in sizes]
+    for step in steps:
+        check(pool, step)
+    pool = pool.cap(base.pool_size)
+    identity = {"dataset": pool.dataset, "model": pool.model, "pool": pool.fingerprint}
+    if base.normalize:
+        pool = pool.normalized()
+    folder = None if out is None else Path(out)
+    compiled = loop.compile_seconds()
+    done = []
+    with jax.enable_x64(pool.X.dtype == np.float64), nullcontext() if folder is None else opened(folder):
+        if folder is not None:
+            settle(folder, replace(base, ips="each", initial_size=0), identity)
+        problem = loop.problem(pool, base.C, base.warm_start)
+        prepared = cache(lambda ips: loop.prepare(ips, pool))
+        for step in steps:
+            ips, row = strategies.make(step.ips, step.variant), columns(pool, step, identity, "none")
+            missing = step.seeds if folder is None or force else _missing(folder, row["run_id"], step.seeds)
+            accuracy = None
+            if missing:
+                position = loop.start(problem, ips, prepared(ips), missing, step.initial_size)
+                accuracy = float(position.history[0, :, 0].mean())
+                done.append(_tables(pool, row, missing, step.schedule, position))
+                if folder is not None:
+                    results.append(folder, done[-1])
+            on_pool(Progress(f"{step.ips} {step.initial_size}", 1, 1, accuracy))
+        if folder is not None:
+            run_ids = [columns(pool, step, identity, "none")["run_id"] for step in steps]
+            tables = results.select(results.read(folder), run_ids, base.seeds)
+        else:
+            tables = results.Tables(*(pd.concat(parts, ignore_index=True) for parts in zip(*done, strict=True)))
+    return Result(tables, folder, loop.compile_seconds() - compiled)
+
+
 def _run_all(pool: Pool, config: Config, identity: dict, folder: Path | None, force: bool, on_cycle) -> results.Tables:
     problem = cache(lambda: loop.problem(pool, config.C, config.warm_start))
     ips = strategies.make(config.ips, config.variant)
@@ -108,9 +172,7 @@ def _run_all(pool: Pool, config: Config, identity: dict, folder: Path | None, fo
         for seeds in blocks:
             strategy = strategies.make(name, config.variant, **config.settings.get(name, {}))
             position = _run_one(pool, problem(), strategy, start, config, settings, seeds, folder, on_cycle)
-            rows = position.rows if pool.rows is None else pool.rows[position.rows]
-            history = dict(zip(loop.HISTORY, np.moveaxis(position.history, 2, 0), strict=True))
-            tables = results.of_run(settings, seeds, config.schedule, history, rows, position.scores)
+            tables = _tables(pool, settings, seeds, config.schedule, position)
             if folder is None:
                 done.append(tables)
             else:
@@ -121,13 +183,25 @@ def _run_all(pool: Pool, config: Config, identity: dict, folder: Path | None, fo
     return results.select(results.read(folder), [settings["run_id"] for settings in runs], config.seeds)
 
 
+def _tables(pool: Pool, settings: dict, seeds, schedule, position: loop.Position) -> results.Tables:
+    """A finished run as table rows, numbered as in the original pool."""
+    rows = position.rows if pool.rows is None else pool.rows[position.rows]
+    history = dict(zip(loop.HISTORY, np.moveaxis(position.history, 2, 0), strict=True))
+    return results.of_run(settings, seeds, schedule, history, rows, position.scores)
+
+
+def _missing(folder: Path, run_id: str, wanted: Sequence[int]) -> tuple[int, ...]:
+    """The seeds that the results folder lacks."""
+    have = set.intersection(*(set(table.loc[table["run_id"] == run_id, "seed"]) for table in results.read(folder)))
+    return tuple(seed for seed in wanted if seed not in have)
+
+
 def _unfinished(folder: Path, run_id: str, wanted: Sequence[int], force: bool) -> list[tuple[int, ...]]:
     """The seeds still to run, in blocks that run together: journals go on as they were begun, then comes the rest.
 
     A journal that holds seeds that are done, or that are not all wanted, is of no more use and goes.
     """
-    have = set.intersection(*(set(table.loc[table["run_id"] == run_id, "seed"]) for table in results.read(folder)))
-    missing = [seed for seed in wanted if force or seed not in have]
+    missing = list(wanted if force else _missing(folder, run_id, wanted))
     blocks = []
     for path in sorted((folder / "journal").glob(f"{run_id}-*.safetensors")):
         seeds = journal.seeds_of(path)
