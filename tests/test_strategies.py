@@ -180,6 +180,58 @@ def test_seeds_choose_as_if_alone(name):
         np.testing.assert_array_equal(choose(make(name), loop.keys([4 + s], 2), one)[0][0], rows[s])
 
 
+@pytest.mark.filterwarnings("ignore:probcover")
+@pytest.mark.parametrize("variant", ["official", "skactiveml"])
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_the_contract_holds_on_any_pool(name, variant):
+    """Duplicates, constant columns, zero rows, any scale and offset, few classes; B from 1 to all that is left."""
+    n, dim, n_seeds = 45, 3, 2  # more than a block of 32, and no multiple of it
+
+    @settings(max_examples=12, deadline=None, derandomize=True)
+    @given(
+        st.integers(0, 2**31),
+        st.sampled_from([1, 2, 50]),
+        st.sampled_from([1e-4, 1.0, 1e4]),
+        st.sampled_from([0.0, 30.0]),
+        st.integers(1, 3),
+        st.sampled_from([(3, 1), (3, 42)]),
+    )
+    def check(seed, n_values, scale, offset, n_classes, sizes):
+        rng, (n_labeled, batch_size) = np.random.default_rng(seed), sizes
+        X = (scale * (rng.integers(0, n_values, (n, dim)) + offset)).astype(np.float32)
+        labels = np.full((n_seeds, n), -1, np.int32)
+        for row in labels:
+            row[rng.choice(n, n_labeled, replace=False)] = rng.integers(0, n_classes, n_labeled)
+        W = rng.normal(size=(n_seeds, 3, dim)).astype(np.float32)
+        b = np.where(np.arange(3) < n_classes, 0, -np.inf).astype(np.float32)
+        params = logreg.Params(jnp.asarray(W), jnp.broadcast_to(b, (n_seeds, 3)))
+        state = State(jnp.asarray(X), jnp.asarray(labels), params, None, batch_size)
+        rows, scores = choose(make(name, variant), loop.keys([seed, seed + 1], 1), state)
+        for s, row in enumerate(np.asarray(rows)):
+            assert len(set(row.tolist())) == batch_size and (labels[s, row] < 0).all()
+        assert not np.isnan(scores).any()
+
+    check()
+
+
+@pytest.mark.parametrize("name", ["margin", "entropy", "coreset", "probcover"])
+def test_rows_in_another_order_give_the_same_picks(name):
+    """Without ties, and with a first row: what is chosen does not depend on where it stands."""
+    rng = np.random.default_rng(8)
+    with jax.enable_x64(True):
+        state = state_of(rng, n=90, dtype=np.float64)
+        order = rng.permutation(90)
+        moved = State(state.X[order], state.labels[:, order], state.params, None, 8)
+        strategy = make(name, delta=0.9) if name == "probcover" else make(name)
+        keys = loop.keys([0, 1, 2], 1)
+        rows, scores = choose(strategy, keys, state)
+        again, scores_again = choose(strategy, keys, moved)
+    if name == "probcover":  # rows that cover equally many do tie: the first is the largest, and unique here
+        np.testing.assert_array_equal(scores[:, 0], scores_again[:, 0])
+    else:
+        np.testing.assert_array_equal(order[np.asarray(again)], rows)
+
+
 def least_confident(key, state):
     """A strategy as a user writes it: one seed, (N,) scores."""
     return -jax.nn.softmax(state.logits, axis=-1).max(axis=-1)

@@ -1,0 +1,246 @@
+"""One query of every strategy: seconds against scikit-activeml, and how they grow with the pool and the seeds.
+
+    python bench/strategies.py compare --pool POOL.npz --labeled 1000,3000 --batch-size 250 [--out bench/results]
+    python bench/strategies.py scaling [--rows 10000,50000,100000,400000] [--seeds 1,5,20,50] [--out bench/results]
+
+`compare`: the same labeled rows and the same fitted probabilities for both; ours for 5 seeds at once, theirs for one
+seed with 1 or 2 threads, whichever is faster, times 5. Ours is compiled, and the best of a few calls; theirs runs once a
+setting. `variant=skactiveml`, which computes what theirs does; badge and the others of `official` take as long.
+coreset and probcover also from the start: bounds from scratch, and the pass over all pairs of rows.
+
+`scaling`: synthetic rows (768 dimensions, 50 clusters, 3 classes), L = 1,000, b = 200; one query from carried bounds,
+and the start apart; margin for comparison, and one cycle's fit and evaluation. Peak memory is that of the process.
+"""
+
+import argparse
+import json
+import os
+import resource
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+SEEDS = 5
+
+
+def best(f, times=5, enough=20.0):
+    """Least seconds of some calls, and the last result."""
+    import jax
+
+    seconds = []
+    while len(seconds) < times and (not seconds or sum(seconds) < enough):
+        began = time.perf_counter()
+        result = jax.block_until_ready(f())
+        seconds.append(time.perf_counter() - began)
+    return min(seconds), result
+
+
+def state_of(X, y, n_labeled, batch_size, n_seeds, n_classes):
+    """A State with rows labeled at random and the classifier fitted to them, and those rows."""
+    import jax.numpy as jnp
+
+    from jaxal import logreg
+    from jaxal.strategies import State
+
+    rng = np.random.default_rng(0)
+    rows = np.stack([rng.choice(len(X), n_labeled, replace=False) for _ in range(n_seeds)])
+    labels = np.full((n_seeds, len(X)), -1, np.int32)
+    np.put_along_axis(labels, rows, y[rows], axis=1)
+    device = jnp.asarray(X)
+    init = logreg.zeros(n_seeds, n_classes, X.shape[1], X.dtype)
+    params = logreg.fit_rows(device, rows, y[rows].astype(np.int32), init).params
+    return State(device, jnp.asarray(labels), params, None, batch_size)
+
+
+def ours(name, state, pool, **settings):
+    """Seconds of a query with what is kept from before, of the start, of a first call that compiles, and the carry."""
+    import jax
+
+    from jaxal import loop
+    from jaxal.strategies import make
+
+    strategy = make(name, "skactiveml", **settings)
+    keys = loop.keys(range(len(state.labels)), 1)
+    began = time.perf_counter()
+    aux = jax.block_until_ready(loop.prepare(strategy, pool))
+    carry = jax.block_until_ready(strategy.init(aux, state))
+    jax.block_until_ready(loop.compiled(strategy)(keys, aux, carry, state))
+    first = time.perf_counter() - began
+    start, (aux, carry) = best(lambda: (aux := loop.prepare(strategy, pool), strategy.init(aux, state)), times=3)
+    seconds, (rows, *_) = best(lambda: loop.compiled(strategy)(keys, aux, carry, state))
+    assert all(len(set(row)) == state.batch_size for row in np.asarray(rows).tolist())
+    return {"seconds": seconds, "start": start, "first": first}
+
+
+def theirs(name, X, y, labeled, P, batch_size, n_classes):
+    """Seconds of one query of scikit-activeml for one seed, with 1 and 2 threads."""
+    from skactiveml import pool
+    from threadpoolctl import threadpool_limits
+
+    query = {
+        "random": lambda: pool.RandomSampling(random_state=0),
+        "margin": lambda: pool.UncertaintySampling(method="margin_sampling", random_state=0),
+        "entropy": lambda: pool.UncertaintySampling(method="entropy", random_state=0),
+        "badge": lambda: pool.Badge(random_state=0),
+        "coreset": lambda: pool.CoreSet(random_state=0),
+        "typiclust": lambda: pool.TypiClust(random_state=0),
+        "probcover": lambda: pool.ProbCover(random_state=0, n_classes=n_classes),
+        "dropquery": lambda: pool.DropQuery(
+            n_dropout_samples=20, random_state=0, cluster_algo_dict={"random_state": 0}
+        ),
+    }[name]
+    known = np.where(labeled, y, np.nan)
+    options = {"clf": classifier(X, P, n_classes), "fit_clf": False}
+    options = {} if name in ("random", "coreset", "typiclust", "probcover") else options
+    seconds = {}
+    for threads in (2, 1):
+        with threadpool_limits(threads):
+            began = time.perf_counter()
+            query().query(X, known, batch_size=batch_size, **options)
+            seconds[threads] = time.perf_counter() - began
+    return seconds
+
+
+def classifier(X, P, n_classes):
+    """The fitted model, with scikit-activeml's face."""
+    from jaxal.skactiveml import _Fitted
+
+    W, b = P
+    clf = _Fitted(W, b, classes=list(range(n_classes)))
+    clf.classes_ = np.arange(n_classes)
+    return clf
+
+
+def compare(options):
+    import jaxal
+
+    pool = jaxal.load(str(options.pool))
+    rows = []
+    for n_labeled in map(int, options.labeled.split(",")):
+        state = state_of(pool.X, pool.y, n_labeled, options.batch_size, SEEDS, pool.n_classes)
+        P = tuple(np.asarray(a[0]) for a in state.params)
+        labeled = np.asarray(state.labeled[0])
+        for name in options.strategies.split(","):
+            mine = ours(name, state, pool, **({"n_masks": 20} if name == "dropquery" else {}))
+            rival = theirs(name, pool.X, pool.y, labeled, P, options.batch_size, pool.n_classes)
+            other = SEEDS * min(rival.values())
+            row = {"L": n_labeled, "strategy": name, **mine, "theirs": other}
+            row |= {"threads": min(rival, key=rival.get), "both": list(rival.values())}
+            row |= {"faster": other / mine["seconds"], "faster_from_start": other / (mine["seconds"] + mine["start"])}
+            rows.append(row)
+            print(compare_line(row), flush=True)
+    write(options, f"strategies-{options.pool.stem}", rows, COMPARE, compare_line)
+
+
+COMPARE = (
+    "| L | strategy | jaxal, 5 seeds, s | the start apart, s | scikit-activeml, 5 x 1 seed, s (threads) | faster |"
+    " faster with the start |\n|---|---|---|---|---|---|---|"
+)
+
+
+def compare_line(row):
+    return (
+        f"| {row['L']} | {row['strategy']} | {row['seconds']:.3f} | {row['start']:.3f} | {row['theirs']:.2f} "
+        f"({row['threads']}) | {row['faster']:.0f}x | {row['faster_from_start']:.0f}x |"
+    )
+
+
+def synthetic(n, dim=768, n_classes=3, n_clusters=50):
+    """X (n, dim) float32 in clusters and labels (n,) that a linear model half explains; no copies of X are made."""
+    rng = np.random.default_rng(0)
+    centers = (0.5 * rng.normal(size=(n_clusters, dim))).astype(np.float32)
+    W, X, y = rng.normal(size=(dim, n_classes)), np.empty((n, dim), np.float32), np.empty(n, np.int32)
+    for i in range(0, n, 4096):
+        block = X[i : i + 4096]
+        rng.standard_normal(out=block, dtype=np.float32)
+        block += centers[rng.integers(0, n_clusters, len(block))]
+        y[i : i + 4096] = (block @ W + 8 * rng.normal(size=(len(block), n_classes))).argmax(axis=1)
+    return X, y
+
+
+def memory():
+    """Peak GB of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
+def scaling(options):
+    import jax
+
+    from jaxal import Pool, logreg, loop
+    from jaxal.metrics import evaluate
+
+    rows = []
+    plan = [(n, SEEDS) for n in map(int, options.rows.split(","))]
+    plan += [(int(options.seed_rows), s) for s in map(int, options.seeds.split(",")) if s != SEEDS]
+    for n, n_seeds in plan:
+        X, y = synthetic(n)
+        pool = Pool(X, y)
+        state = state_of(X, y, 1000, 200, n_seeds, 3)
+        train = np.stack([np.flatnonzero(row) for row in np.asarray(state.labeled)])
+        fit, _ = best(lambda: logreg.fit_rows(state.X, train, y[train], jax.tree.map(lambda a: 0 * a, state.params)))  # noqa: B023
+        X_test, y_test = state.X[:10_000], y[:10_000]
+        evaluation, _ = best(lambda: evaluate(np.asarray(logreg.predict(state.params, X_test)), y_test, 3))  # noqa: B023
+        for name in options.strategies.split(","):
+            if name == "probcover" and n > 50_000:
+                continue
+            row = {"N": n, "S": n_seeds, "strategy": name, **ours(name, state, pool)}
+            row |= {"cycle": fit + evaluation + row["seconds"], "pool_gb": X.nbytes / 1e9, "peak_gb": memory()}
+            rows.append(row)
+            print(scaling_line(row), flush=True)
+        del X, y, pool, state, X_test
+        jax.clear_caches()
+        loop.compiled.cache_clear()
+    write(options, "strategies-scaling", rows, SCALING, scaling_line)
+
+
+SCALING = (
+    "| N | S | strategy | query, s | the start apart, s | whole cycle, s | first call with compiling, s |"
+    " pool, GB | peak memory so far, GB |\n|---|---|---|---|---|---|---|---|---|"
+)
+
+
+def scaling_line(row):
+    return (
+        f"| {row['N']:,} | {row['S']} | {row['strategy']} | {row['seconds']:.3f} | {row['start']:.2f} | "
+        f"{row['cycle']:.3f} | {row['first']:.1f} | {row['pool_gb']:.2f} | {row['peak_gb']:.2f} |"
+    )
+
+
+def write(options, stem, rows, header, line):
+    if options.out is None:
+        return
+    import jax
+
+    options.out.mkdir(parents=True, exist_ok=True)
+    about = {"jax": jax.__version__, "device": jax.devices()[0].device_kind, "cores": os.cpu_count(), "rows": rows}
+    path = options.out / stem
+    path.with_suffix(".json").write_text(json.dumps(about, indent=1, default=float) + "\n")
+    path.with_suffix(".md").write_text(f"{os.cpu_count()} cores\n\n{header}\n" + "".join(line(r) + "\n" for r in rows))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    verbs = parser.add_subparsers(required=True)
+    every = "random,margin,entropy,badge,coreset,typiclust,probcover,dropquery"
+    command = verbs.add_parser("compare")
+    command.add_argument("--pool", required=True, type=Path)
+    command.add_argument("--labeled", default="1000,3000")
+    command.add_argument("--batch-size", type=int, default=250)
+    command.set_defaults(run=compare)
+    other = verbs.add_parser("scaling")
+    other.add_argument("--rows", default="10000,50000,100000,400000")
+    other.add_argument("--seeds", default="1,5,20,50")
+    other.add_argument("--seed-rows", default="50000", help="rows of the pool when seeds vary")
+    other.set_defaults(run=scaling)
+    for verb in (command, other):
+        verb.add_argument("--strategies", default=every)
+        verb.add_argument("--out", type=Path)
+    warnings.filterwarnings("ignore")
+    options = parser.parse_args()
+    options.run(options)
+
+
+if __name__ == "__main__":
+    main()
