@@ -58,9 +58,7 @@ def their_curve(path, name, initial, cycles, batch_size, seed):
             accuracies.append(float((clf.predict(X_test) == y_test).mean()))
             if cycle < cycles:
                 uses = name in ("margin", "entropy", "badge", "dropquery")
-                rows = query.query(
-                    X, y, batch_size=batch_size, **({"clf": clf, "fit_clf": False} if uses else {})
-                )
+                rows = query.query(X, y, batch_size=batch_size, **({"clf": clf, "fit_clf": False} if uses else {}))
                 y[rows] = truth[rows]
     return accuracies, time.perf_counter() - began
 

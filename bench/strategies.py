@@ -4,9 +4,9 @@
     python bench/strategies.py scaling [--rows 10000,50000,100000,400000] [--seeds 1,5,20,50] [--out bench/results]
 
 `compare`: the same labeled rows and the same fitted probabilities for both; ours for 5 seeds at once, theirs for one
-seed with 1 or 2 threads, whichever is faster, times 5. Ours is compiled, and the best of a few calls; theirs runs once a
-setting. `variant=skactiveml`, which computes what theirs does; badge and the others of `official` take as long.
-coreset and probcover also from the start: bounds from scratch, and the pass over all pairs of rows.
+seed with 1 or 2 threads, whichever is faster, times 5. Ours is compiled, and the best of a few calls; theirs runs once
+with each number of threads. `variant=skactiveml`, which computes what theirs does. coreset and probcover also with
+their start: bounds from scratch, and the pass over all pairs of rows.
 
 `scaling`: synthetic rows (768 dimensions, 50 clusters, 3 classes), L = 1,000, b = 200; one query from carried bounds,
 and the start apart; margin for comparison, and one cycle's fit and evaluation. Peak memory is that of the process.
@@ -165,31 +165,40 @@ def memory():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
+def one_size(n, n_seeds, names):
+    """Rows of the table for a pool of n rows."""
+    import jax
+
+    from jaxal import Pool, logreg
+    from jaxal.metrics import evaluate
+
+    X, y = synthetic(n)
+    pool = Pool(X, y)
+    state = state_of(X, y, 1000, 200, n_seeds, 3)
+    train = np.stack([np.flatnonzero(row) for row in np.asarray(state.labeled)])
+    zeros = jax.tree.map(lambda a: 0 * a, state.params)
+    fit, _ = best(lambda: logreg.fit_rows(state.X, train, y[train], zeros))
+    X_test, y_test = state.X[:10_000], y[:10_000]
+    evaluation, _ = best(lambda: evaluate(np.asarray(logreg.predict(state.params, X_test)), y_test, 3))
+    for name in names:
+        if name == "probcover" and n > 50_000:
+            continue
+        row = {"N": n, "S": n_seeds, "strategy": name, **ours(name, state, pool)}
+        yield row | {"cycle": fit + evaluation + row["seconds"], "pool_gb": X.nbytes / 1e9, "peak_gb": memory()}
+
+
 def scaling(options):
     import jax
 
-    from jaxal import Pool, logreg, loop
-    from jaxal.metrics import evaluate
+    from jaxal import loop
 
     rows = []
     plan = [(n, SEEDS) for n in map(int, options.rows.split(","))]
     plan += [(int(options.seed_rows), s) for s in map(int, options.seeds.split(",")) if s != SEEDS]
     for n, n_seeds in plan:
-        X, y = synthetic(n)
-        pool = Pool(X, y)
-        state = state_of(X, y, 1000, 200, n_seeds, 3)
-        train = np.stack([np.flatnonzero(row) for row in np.asarray(state.labeled)])
-        fit, _ = best(lambda: logreg.fit_rows(state.X, train, y[train], jax.tree.map(lambda a: 0 * a, state.params)))  # noqa: B023
-        X_test, y_test = state.X[:10_000], y[:10_000]
-        evaluation, _ = best(lambda: evaluate(np.asarray(logreg.predict(state.params, X_test)), y_test, 3))  # noqa: B023
-        for name in options.strategies.split(","):
-            if name == "probcover" and n > 50_000:
-                continue
-            row = {"N": n, "S": n_seeds, "strategy": name, **ours(name, state, pool)}
-            row |= {"cycle": fit + evaluation + row["seconds"], "pool_gb": X.nbytes / 1e9, "peak_gb": memory()}
+        for row in one_size(n, n_seeds, options.strategies.split(",")):
             rows.append(row)
             print(scaling_line(row), flush=True)
-        del X, y, pool, state, X_test
         jax.clear_caches()
         loop.compiled.cache_clear()
     write(options, "strategies-scaling", rows, SCALING, scaling_line)

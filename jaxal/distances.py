@@ -13,6 +13,7 @@ import numpy as np
 from jax import Array, lax
 
 from jaxal import blocks
+from jaxal.errors import DataError
 
 _einsum = partial(jnp.einsum, precision=lax.Precision.HIGHEST)
 
@@ -27,10 +28,13 @@ class Norms(NamedTuple):
 
 
 def norms(X: np.ndarray, *, normalize: bool = False) -> Norms:
-    """`Norms` of X (N, D), in blocks. Rows of zeros stay zeros."""
+    """`Norms` of X (N, D), in blocks. Rows of zeros stay zeros. Raises DataError where distances would overflow."""
     parts = [X[i : i + 4096] for i in range(0, len(X), 4096)]
-    raw = np.concatenate([np.einsum("nd,nd->n", part, part) for part in parts])
+    with np.errstate(over="ignore"):
+        raw = np.concatenate([np.einsum("nd,nd->n", part, part) for part in parts])
     scale = np.ones_like(raw)
+    if not raw.max() < np.finfo(raw.dtype).max / (64 * len(raw)):  # a sum of all distances must stay finite
+        raise DataError(f"the embeddings are too large for {raw.dtype} distances: scale them (normalize)")
     if normalize:
         scale, raw = 1 / np.sqrt(np.where(raw > 0, raw, 1)), (raw > 0).astype(X.dtype)
     scales = [scale[i : i + 4096, None] for i in range(0, len(X), 4096)]
@@ -83,7 +87,7 @@ def nearest(X, norms: Norms, centers, known):
 
     known: (S, T) bool, centers that count; inf where none does. Returns (S, N).
     """
-    n_seeds, n_centers, dim = centers.shape
+    n_seeds, n_centers, _ = centers.shape
     # About the mean of the pool |x|^2 is the same for all centers: it is added, and clipped, when the rest is minimal.
     half = jnp.where(known, (centers * centers).sum(axis=2) / 2, jnp.inf)
 

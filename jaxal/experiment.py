@@ -18,7 +18,6 @@ from jaxal.files import remove
 from jaxal.folder import opened, settle
 from jaxal.pool import Pool
 
-
 IPS_SIZES = (20, 50, 100, 150, 200, 250, 300, 400, 500, 750, 1000, 2000, 5000)  # K0 of the initial pool experiment
 
 

@@ -97,7 +97,9 @@ def _nearest(points, rows, centers, known):
         label = jnp.where(rest == best, numbers, len(centers)).min(axis=0)
         norms = points.norms.centered[some]
         apart = norms + 2 * best[0]
-        return jnp.stack([label.astype(apart.dtype), jnp.where(apart > 8 * jnp.finfo(apart.dtype).eps * norms, apart, 0)])
+        return jnp.stack(
+            [label.astype(apart.dtype), jnp.where(apart > 8 * jnp.finfo(apart.dtype).eps * norms, apart, 0)]
+        )
 
     label, apart = blocks.map_blocks(block, len(rows), blocks.rows(len(centers)))
     return label.astype(jnp.int32), apart
@@ -160,7 +162,9 @@ def _lloyd(points, rows, valid, clusters, centers):
         return moved, after, apart, done, iteration + 1
 
     centers, label, apart, _, iteration = lax.while_loop(
-        lambda state: ~state[3] & (state[4] < _MAX_ITER), iterate, (centers, label, apart, jnp.bool_(False), jnp.int32(0))
+        lambda state: ~state[3] & (state[4] < _MAX_ITER),
+        iterate,
+        (centers, label, apart, jnp.bool_(False), jnp.int32(0)),
     )
     return label, apart, centers, iteration
 

@@ -181,7 +181,9 @@ def sample(keys, first, weights, free, n_picks: int, metric: Metric, limit=None)
         step=nothing,
         idle=nothing,
     )
-    state = choose(state, first, flat(blocks, n)[seeds[:, 0], first], jax.tree.map(lambda p: p[:, 0], points), nothing == 0)
+    state = choose(
+        state, first, flat(blocks, n)[seeds[:, 0], first], jax.tree.map(lambda p: p[:, 0], points), nothing == 0
+    )
     state = lax.while_loop(lambda state: (state.count < limit).any(), stage, state)
     return state.rows, state.values
 

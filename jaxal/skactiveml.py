@@ -50,7 +50,9 @@ class Strategy(SingleAnnotatorPoolQueryStrategy):
         _, free = self._transform_candidates(candidates, X, y, enforce_mapping=True)
         made = strategies.make(self.strategy, self.variant, **(self.settings or {}))
         if return_utilities and not made.pointwise:
-            raise ConfigError(f"{self.strategy} has no utilities: what a row is worth to it depends on the others picked")
+            raise ConfigError(
+                f"{self.strategy} has no utilities: what a row is worth to it depends on the others picked"
+            )
         probabilities = None
         if clf is not None and self.strategy not in strategies.IPS:
             clf = clone(clf).fit(X, y) if fit_clf else clf
@@ -92,17 +94,23 @@ def factory(name: str):
     cls = getattr(theirs, name)
     takes = inspect.signature(cls.query).parameters
     needs = [
-        p.name for p in takes.values() if p.default is p.empty and p.name not in ("self", "X", "y", "clf", "discriminator")
+        p.name
+        for p in takes.values()
+        if p.default is p.empty and p.name not in ("self", "X", "y", "clf", "discriminator")
     ]
     if needs or "discriminator" in takes:
         what = ", ".join(needs or ["discriminator"])
-        raise ConfigError(f"skactiveml:{name} also needs {what}, which a run does not have: use it in a loop of your own")
+        raise ConfigError(
+            f"skactiveml:{name} also needs {what}, which a run does not have: use it in a loop of your own"
+        )
 
     def make(variant, **settings) -> strategies.Strategy:
         def select(keys, aux, carry, state):
             X, labels = np.asarray(state.X), np.asarray(state.labels)
             seeds = np.asarray(jax.vmap(lambda key: jax.random.bits(key, (), "uint32"))(keys) >> 1)
-            rows = [one(X, labels[s], _Fitted.of(state, s), int(seeds[s]), state.batch_size) for s in range(len(labels))]
+            rows = [
+                one(X, labels[s], _Fitted.of(state, s), int(seeds[s]), state.batch_size) for s in range(len(labels))
+            ]
             rows = np.array(rows, np.int32)
             return rows, np.zeros(rows.shape, X.dtype), carry
 
@@ -113,7 +121,9 @@ def factory(name: str):
 
         return strategies.Strategy(lambda pool, key: (), lambda aux, state: (), select, host=True)
 
-    settings = [p for p in inspect.signature(cls).parameters.values() if p.name not in ("missing_label", "random_state")]
+    settings = [
+        p for p in inspect.signature(cls).parameters.values() if p.name not in ("missing_label", "random_state")
+    ]
     keywords = [p.replace(kind=p.KEYWORD_ONLY) for p in settings]
     variant = inspect.Parameter("variant", inspect.Parameter.POSITIONAL_OR_KEYWORD)
     make.__signature__ = inspect.Signature([variant, *keywords])

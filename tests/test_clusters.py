@@ -187,7 +187,12 @@ def problem(rng, n=400, dim=10, n_classes=3, n_seeds=2, batch_size=6, dtype=np.f
     X = rng.normal(size=(n, dim)).astype(dtype)
     W, b = rng.normal(size=(n_seeds, n_classes, dim)).astype(dtype), rng.normal(size=(n_seeds, n_classes)).astype(dtype)
     labels = np.where(rng.random((n_seeds, n)) < 0.1, 0, -1).astype(np.int32)
-    return X, W, b, State(jnp.asarray(X), jnp.asarray(labels), logreg.Params(*map(jnp.asarray, (W, b))), None, batch_size)
+    return (
+        X,
+        W,
+        b,
+        State(jnp.asarray(X), jnp.asarray(labels), logreg.Params(*map(jnp.asarray, (W, b))), None, batch_size),
+    )
 
 
 @pytest.mark.parametrize("variant", DROPQUERY)
@@ -199,7 +204,9 @@ def test_dropquery_counts_what_the_masks_change(variant):
         ours = np.asarray(dropquery.disagreements(keys, state, rule))
         for s, key in enumerate(keys):
             key = jax.random.fold_in(key, 0)
-            masks = [np.asarray(dropquery.keep_masks(jax.random.fold_in(key, m), *X.shape)) for m in range(rule.n_masks)]
+            masks = [
+                np.asarray(dropquery.keep_masks(jax.random.fold_in(key, m), *X.shape)) for m in range(rule.n_masks)
+            ]
             expected = plain_dropquery.disagreements(X, W[s], b[s], masks, 4 if rule.official else 1)
             np.testing.assert_array_equal(ours[s], expected)
 
@@ -228,7 +235,9 @@ def test_dropquery_fills_up_when_few_rows_disagree():
     labeled = jnp.asarray(np.arange(200) % 5 == 0)
     seen = []
     for seed in range(20):
-        mask = np.asarray(dropquery._candidates(loop.keys([seed], 1), count[None], labeled[None], 20, DROPQUERY["official"])[0])
+        mask = np.asarray(
+            dropquery._candidates(loop.keys([seed], 1), count[None], labeled[None], 20, DROPQUERY["official"])[0]
+        )
         assert mask.sum() == 20 and not (mask & np.asarray(labeled)).any() and mask[[1, 2, 3, 4, 6]].all()
         seen.append(mask)
     assert len(np.flatnonzero(np.any(seen, axis=0))) > 100

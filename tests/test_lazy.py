@@ -10,6 +10,7 @@ from scipy.special import softmax
 from scipy.stats import chisquare
 
 from jaxal import Pool, lazy, logreg, loop
+from jaxal.errors import DataError
 from jaxal.strategies import State, make
 
 EVER, NEVER = 1e12, 0.0  # bounds are renewed after every step that failed; or only when there is no other way
@@ -93,12 +94,12 @@ def test_coreset_on_a_real_pool(banking77):
 
 
 def test_coreset_tells_near_duplicates_far_from_the_origin_apart():
-    """Two tight groups of unit spread, 2,000 apart and 10,000 from the origin: float32 norms have nothing left of it."""
+    """Two groups of unit spread, 2,000 apart and 10,000 from the origin: float32 norms have nothing left of it."""
     rng = np.random.default_rng(3)
     X = rng.normal(size=(120, 8)).astype(np.float32)
     X[:, 0] += np.where(np.arange(120) % 2, 1e4, 1.2e4).astype(np.float32)
     labels = some_labels(rng, 2, 120, 10)
-    for _, labeled, rows, scores in run(make("coreset"), X, labels, 20, 1):
+    for _, labeled, _, scores in run(make("coreset"), X, labels, 20, 1):
         for s in range(2):
             _, distances = eager_coreset.select(X.astype(float), labeled[s], 20, np.arange(120))
             np.testing.assert_allclose(scores[s], distances, rtol=0.01)
@@ -169,7 +170,17 @@ def test_badge_scores_are_the_distances_of_the_gradient_matrix(variant, offset):
 
 def test_badge_draws_uniformly_when_all_distances_are_0():
     X = np.ones((40, 3), np.float32)
-    rows, scores = badge_picks(X, np.arange(40) < 10, np.eye(3, dtype=np.float32)[:, ::-1].copy(), 4, 20_000, "official")
+    rows, scores = badge_picks(
+        X, np.arange(40) < 10, np.eye(3, dtype=np.float32)[:, ::-1].copy(), 4, 20_000, "official"
+    )
     assert (scores[:, 1:] < 1e-5).all() and all(len(set(r)) == 4 for r in rows[:200].tolist())
     for place in range(4):
         assert fits(np.bincount(rows[:, place], minlength=40), np.where(np.arange(40) < 10, 0, 1 / 30))
+
+
+def test_embeddings_too_large_to_be_apart_are_refused():
+    """Distances would be infinite, and no draw ever accepted."""
+    X = np.full((50, 3), 1e18, np.float32)
+    for name in ("badge", "coreset", "typiclust", "probcover", "dropquery"):
+        with pytest.raises(DataError, match="too large"):
+            make(name).prepare(Pool(X), jax.random.key(0))

@@ -11,7 +11,9 @@ from jax import export
 from jaxal import Pool, distances, logreg, loop
 from jaxal.strategies import STRATEGIES, State, make
 
-dropquery, probcover, typiclust = (import_module(f"jaxal.strategies.{n}") for n in ("dropquery", "probcover", "typiclust"))
+dropquery, probcover, typiclust = (
+    import_module(f"jaxal.strategies.{n}") for n in ("dropquery", "probcover", "typiclust")
+)
 S, N, D, C, L = 3, 50, 8, 4, 16
 f32, i32 = jnp.float32, jnp.int32
 
@@ -50,7 +52,10 @@ for variant in ("official", "skactiveml"):
             ),
             (KEYS, NORMS, STATE),
         ),
-        f"dropquery {variant}, masks": (lambda k, s, r=DROPQUERY[variant]: dropquery.disagreements(k, s, r), (KEYS, STATE)),
+        f"dropquery {variant}, masks": (
+            lambda k, s, r=DROPQUERY[variant]: dropquery.disagreements(k, s, r),
+            (KEYS, STATE),
+        ),
         f"dropquery {variant}, candidates": (
             lambda k, d, m, r=DROPQUERY[variant]: dropquery._candidates(k, d, m, 5, r),
             (KEYS, shape(S, N, dtype=i32), MASK),

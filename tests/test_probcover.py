@@ -40,7 +40,7 @@ def check_picks(X, variant, n_labeled, batch_size, cycles=3, **settings):
     pool = Pool(X, np.arange(len(X)) % 3)
     graph = loop.prepare(strategy, pool)
     D = plain.distances((X / np.linalg.norm(X, axis=1, keepdims=True) if variant == "official" else X).astype(float))
-    ball = D**2 < float(graph.limit)
+    ball = float(graph.limit) > D**2
     np.testing.assert_array_equal(graph.degrees, ball.sum(axis=1))
 
     def state():

@@ -9,11 +9,11 @@ from jaxal.errors import ConfigError
 from jaxal.strategies import STRATEGIES, make
 
 pytest.importorskip("skactiveml", reason="scikit-activeml is in the extra `bench`")
-from skactiveml.classifier import SklearnClassifier  # noqa: E402
-from skactiveml.pool import UncertaintySampling  # noqa: E402
-from sklearn.linear_model import LogisticRegression  # noqa: E402
+from skactiveml.classifier import SklearnClassifier
+from skactiveml.pool import UncertaintySampling
+from sklearn.linear_model import LogisticRegression
 
-from jaxal.skactiveml import Strategy  # noqa: E402
+from jaxal.skactiveml import Strategy
 
 pytestmark = pytest.mark.filterwarnings("ignore:probcover")
 
@@ -79,9 +79,13 @@ def test_their_strategies_run_in_ours():
     names = ["coreset", "skactiveml:CoreSet", "skactiveml:Falcun"]
     result = jaxal.run(pool, names, seeds=2, cycles=2, batch_size=4, initial_size=5)
     picks = result.picks.merge(result.to_pandas()[["run_id", "strategy"]].drop_duplicates())
-    by = {name: part.sort_values(["seed", "cycle", "order"])["row"].to_list() for name, part in picks.groupby("strategy")}
+    by = {
+        name: part.sort_values(["seed", "cycle", "order"])["row"].to_list() for name, part in picks.groupby("strategy")
+    }
     assert by["coreset"] == by["skactiveml:CoreSet"] != by["skactiveml:Falcun"]
-    again = jaxal.run(pool, names[2], seeds=2, cycles=2, batch_size=4, initial_size=5, settings={names[2]: {"gamma": 10}})
+    again = jaxal.run(
+        pool, names[2], seeds=2, cycles=2, batch_size=4, initial_size=5, settings={names[2]: {"gamma": 10}}
+    )
     assert again.picks["row"].to_list() == by["skactiveml:Falcun"]
     with pytest.raises(ConfigError, match="setting of skactiveml:Falcun"):
         make("skactiveml:Falcun", gama=3)

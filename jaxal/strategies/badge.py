@@ -28,8 +28,9 @@ def badge(variant="official"):
     distance to the rows drawn before it.
 
     The (N, C D) matrix is never built, see `_squared`; and few distances are, see `jaxal.lazy.sample`: the
-    distribution is exactly that of the eager algorithm. The first row is that of the largest gradient. When all distances
-    are 0 the rest is drawn uniformly. Score: the squared distance when drawn, of the first row its squared norm.
+    distribution is exactly that of the eager algorithm. The first row is that of the largest gradient. When all
+    distances are 0 the rest is drawn uniformly.
+    Score: the squared distance when drawn, of the first row its squared norm.
     Cost: O(N C D) once for the norms, then some ten rows a pick; memory O(S N).
     Differs by variant: `skactiveml` has the origin as one more center, so rows of small gradient are rarely drawn.
     Reference: Ash et al., ICLR 2020, Algorithm 1.
@@ -57,7 +58,7 @@ def residual(Z, axis):
     """
     classes = lax.broadcasted_iota(jnp.int32, Z.shape, axis % Z.ndim)
     top = Z.max(axis=axis, keepdims=True)
-    predicted = classes == jnp.where(Z == top, classes, Z.shape[axis]).min(axis=axis, keepdims=True)
+    predicted = classes == jnp.where(top == Z, classes, Z.shape[axis]).min(axis=axis, keepdims=True)
     E = jnp.exp(Z - top)
     others = jnp.where(predicted, 0, E)
     return jnp.where(predicted, -others.sum(axis=axis, keepdims=True), E) / E.sum(axis=axis, keepdims=True)
@@ -84,7 +85,11 @@ def _metric(aux, state) -> lazy.Metric:
             norm_q = (q * q).sum(axis=1)[:, None]
             x = blocks.take(X, start, size) - aux.mean[None]
             qq = norm_q + centers.qq[:, :, None] - 2 * _einsum("stc,scn->stn", centers.q, q)
-            xx = blocks.take(aux.centered, start, size)[None, None] + center_norms - 2 * _einsum("std,nd->stn", centers.x, x)
+            xx = (
+                blocks.take(aux.centered, start, size)[None, None]
+                + center_norms
+                - 2 * _einsum("std,nd->stn", centers.x, x)
+            )
             norm_x = blocks.take(aux.raw, start, size)[None, None]
             apart = _squared(norm_q, norm_x, centers.qq[:, :, None], centers.xx[:, :, None], qq, xx)
             return jnp.where(known[:, :, None], apart, jnp.inf).min(axis=1)

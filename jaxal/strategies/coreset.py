@@ -27,8 +27,9 @@ class Carry(NamedTuple):
 def coreset(variant="official"):
     """Greedy k-center on the embeddings: the row whose nearest labeled row is farthest, `batch_size` times.
 
-    The very picks of the eager algorithm, at the price of a few distances a pick: see `jaxal.lazy`. With nothing labeled
-    the first row is drawn uniformly. Ties, and rows at distance 0, are in uniformly random order. Both variants agree.
+    The very picks of the eager algorithm, at the price of a few distances a pick: see `jaxal.lazy`. With nothing
+    labeled the first row is drawn uniformly. Ties, and rows at distance 0, are in uniformly random order. Both variants
+    agree.
     Score: the distance to the nearest labeled row when picked, inf for a first row.
     Cost: O(N L D) once, for L rows labeled at the start; then a few hundred distances a query. Memory O(S N).
     Reference: Sener and Savarese, ICLR 2018, Algorithm 1.
@@ -80,7 +81,9 @@ def _value(X, carry, rows, bounds):
 def _choose(carry, rows, chosen):
     s = jnp.arange(len(rows), dtype=jnp.int32)
     at = jnp.where(chosen, carry.count, carry.centers.shape[1])
-    return carry._replace(centers=carry.centers.at[s, at].set(rows, mode="drop"), count=carry.count + chosen.astype(jnp.int32))
+    return carry._replace(
+        centers=carry.centers.at[s, at].set(rows, mode="drop"), count=carry.count + chosen.astype(jnp.int32)
+    )
 
 
 def _renew(X, aux, carry, bounds):

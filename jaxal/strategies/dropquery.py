@@ -28,10 +28,10 @@ def dropquery(variant="official", n_masks: int | None = None):
     """Predict `n_masks` times with three quarters of the features dropped; cluster the rows that disagree with the
     prediction on all features into B clusters; take the row nearest to each centroid.
 
-    official: 3 masks, kept features times 4; rows that disagree in more than half, or, while they are fewer than 25 B, in
-    fewer; rows of length 1; fewer than B candidates are filled up uniformly from the unlabeled rows.
-    skactiveml: 20 masks, no scaling; rows that disagree in more than half, at least the B that disagree most; rows as they
-    are; the nearest row of any cluster that is not taken yet.
+    official: 3 masks, kept features times 4; rows that disagree in more than half, or, while they are fewer than 25 B,
+    in fewer; rows of length 1; fewer than B candidates are filled up uniformly from the unlabeled rows.
+    skactiveml: 20 masks, no scaling; rows that disagree in more than half, at least the B that disagree most; rows as
+    they are; the nearest row of any cluster that is not taken yet.
     Score: the share of masks that disagree. Cost: O(N M C D), and k-means on the candidates.
     Reference: Gupte et al., 2024, Algorithm 1.
     """
@@ -73,7 +73,7 @@ def disagreements(keys, state, rule: _Rule):
     def predicted(Z):
         """The most probable class of logits (S, C, R); ties to the lower one."""
         classes = lax.broadcasted_iota(jnp.int32, Z.shape, 1)
-        return jnp.where(Z == Z.max(axis=1, keepdims=True), classes, Z.shape[1]).min(axis=1)
+        return jnp.where(Z.max(axis=1, keepdims=True) == Z, classes, Z.shape[1]).min(axis=1)
 
     def block(start, size):
         x = blocks.take(state.X, start, size)

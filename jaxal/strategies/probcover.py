@@ -1,9 +1,10 @@
-"""ProbCover: the row whose ball holds most rows that no ball holds yet, again and again. Also an initial pool selection."""
+"""ProbCover: the row whose ball holds most rows that no ball holds yet. Also an initial pool selection."""
 
 import hashlib
 import json
 import math
 import warnings
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -75,7 +76,9 @@ def probcover(variant="official", delta: float | None = None, alpha: float = 0.9
         cache = None
         if pool.path is not None:
             settings = [pool.fingerprint, variant, delta, alpha, np.asarray(jax.random.key_data(key)).tolist()]
-            cache = Path(pool.path) / f"probcover-{hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]}.cache"
+            cache = (
+                Path(pool.path) / f"probcover-{hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]}.cache"
+            )
         norms = distances.norms(pool.X, normalize=official)
         graph = _read(cache, norms, len(pool.X))
         if graph is None:
@@ -85,8 +88,8 @@ def probcover(variant="official", delta: float | None = None, alpha: float = 0.9
             _write(cache, graph)
         if int(graph.degrees.max()) == 1 < len(pool.X):
             warnings.warn(
-                f"probcover: no ball of radius {math.sqrt(graph.limit):.3g} holds a second row, so its picks are random; "
-                "scale the embeddings (normalize) or set delta",
+                f"probcover: no ball of radius {math.sqrt(graph.limit):.3g} holds a second row, so its picks are "
+                "random; scale the embeddings (normalize) or set delta",
                 stacklevel=2,
             )
         return graph
@@ -95,15 +98,15 @@ def probcover(variant="official", delta: float | None = None, alpha: float = 0.9
 
 
 def radius(radii, alpha: float):
-    """The exact radius at which a share `alpha` of balls is pure, from each row's distance to the nearest row of another
-    cluster (N,): at most floor((1 - alpha) N) are nearer than that."""
+    """The largest radius at which a share `alpha` of balls is pure, from each row's distance to the nearest row of
+    another cluster (N,): at most floor((1 - alpha) N) are nearer than that."""
     return np.sort(radii)[min(len(radii) - 1, math.floor((1 - alpha) * len(radii) + 1e-9))]
 
 
 def grid_radius(radii, alpha: float, grid=_GRID):
     """The last of the grid's radii before the share of pure balls, which hold what is at the radius, is below alpha."""
     pure = [(radii > delta).mean() >= alpha for delta in grid]
-    return grid[max(0, (pure + [False]).index(False) - 1)]
+    return grid[max(0, [*pure, False].index(False) - 1)]
 
 
 def _limit(points, n_clusters, key, official, delta, alpha):
@@ -182,7 +185,9 @@ def _balls(points, limit) -> Graph:
         degrees = _over_rows("degrees", points, partial(_degree_block, points, limit))
         return Graph(points.norms, limit, jnp.asarray(degrees), None)
     bits = _over_rows("balls", points, partial(_ball_block, points, limit))
-    degrees = np.concatenate([np.bitwise_count(bits[i : i + 4096]).sum(axis=1, dtype=np.int32) for i in range(0, n, 4096)])
+    degrees = np.concatenate(
+        [np.bitwise_count(bits[i : i + 4096]).sum(axis=1, dtype=np.int32) for i in range(0, n, 4096)]
+    )
     return Graph(points.norms, limit, jnp.asarray(degrees), jnp.asarray(bits))
 
 
@@ -206,10 +211,8 @@ def _write(path: Path | None, graph: Graph) -> None:
     if path is None:
         return
     arrays = {"limit": graph.limit, "degrees": graph.degrees} | ({} if graph.bits is None else {"bits": graph.bits})
-    try:
+    with suppress(StoreError):  # a pool somebody else owns: the next run computes it again
         atomic_write(path, save({name: np.asarray(a, order="C") for name, a in arrays.items()}))
-    except StoreError:
-        pass  # a pool somebody else owns: the next run computes it again
 
 
 def _ball(graph, X, rows):
@@ -264,7 +267,9 @@ def _select(keys, graph, carry, state):
 
     # A word takes about as long as four multiplications. Balls that are not kept cost as much to renew as to look at.
     price = 4 * n * carry.covered.shape[1] if kept else math.inf
-    task = lazy.Task(value, choose, renew if kept else lambda step, bounds: (bounds, step), lambda step: jnp.float32(price))
+    task = lazy.Task(
+        value, choose, renew if kept else lambda step, bounds: (bounds, step), lambda step: jnp.float32(price)
+    )
     step = _Step(carry.covered, jnp.zeros_like(carry.covered))
     rows, scores, bounds, step = lazy.greedy(keys, carry.bounds, state.batch_size, task, step)
     return rows, scores, Carry(bounds, step.covered)

@@ -89,13 +89,17 @@ def pick(key, points, label, labeled, n_clusters: int, n_picks: int, rule: _Rule
         usable = jnp.where(first_rank.any(), first_rank, left > 0)
         labels_first = n_labeled if rule.official else jnp.zeros_like(n_labeled)
         ties = jnp.arange(n_clusters, dtype=jnp.int32) if rule.official else cluster_lots
-        *_, order = lax.sort(
-            (~usable, labels_first, -size, ties, jnp.arange(n_clusters, dtype=jnp.int32)), num_keys=4
-        )
+        *_, order = lax.sort((~usable, labels_first, -size, ties, jnp.arange(n_clusters, dtype=jnp.int32)), num_keys=4)
         n_groups = min(n_clusters, n_picks)
         in_round = jnp.minimum(usable.sum(dtype=jnp.int32), n_picks - count)
-        place = jnp.full(n_clusters, n_groups, jnp.int32).at[order[:n_groups]].set(
-            jnp.where(jnp.arange(n_groups, dtype=jnp.int32) < in_round, jnp.arange(n_groups, dtype=jnp.int32), n_groups)
+        place = (
+            jnp.full(n_clusters, n_groups, jnp.int32)
+            .at[order[:n_groups]]
+            .set(
+                jnp.where(
+                    jnp.arange(n_groups, dtype=jnp.int32) < in_round, jnp.arange(n_groups, dtype=jnp.int32), n_groups
+                )
+            )
         )
         group = jnp.where(free, place[label], n_groups)
         members = jnp.zeros(n_groups, jnp.int32).at[group].add(1, mode="drop")
@@ -111,7 +115,9 @@ def pick(key, points, label, labeled, n_clusters: int, n_picks: int, rule: _Rule
         k = taken.astype(mean.dtype)
         typicality = 1 / (least + 1e-5) if rule.official else k / (k * least + 1e-7)
         typicality = jnp.where(taken > 0, typicality, 1)
-        at = jnp.where(jnp.arange(n_groups, dtype=jnp.int32) < in_round, count + jnp.arange(n_groups, dtype=jnp.int32), n_picks)
+        at = jnp.where(
+            jnp.arange(n_groups, dtype=jnp.int32) < in_round, count + jnp.arange(n_groups, dtype=jnp.int32), n_picks
+        )
         return (
             free.at[row].set(False, mode="drop"),
             picked_from | (place < n_groups),
