@@ -8,8 +8,9 @@ seed with 1 or 2 threads, whichever is faster, times 5. Ours is compiled, and th
 with each number of threads. `variant=skactiveml`, which computes what theirs does. coreset and probcover also with
 their start: bounds from scratch, and the pass over all pairs of rows.
 
-`scaling`: synthetic rows (768 dimensions, 50 clusters, 3 classes), L = 1,000, b = 200; one query from carried bounds,
-and the start apart; margin for comparison, and one cycle's fit and evaluation. Peak memory is that of the process.
+`scaling`: synthetic rows (768 dimensions, 50 clusters, 3 classes), L = 1,000, b = 200; one query from bounds that
+queries before have left, and the start apart; margin for comparison, and one cycle's fit and evaluation. Peak memory is
+that of the process.
 """
 
 import argparse
@@ -18,11 +19,14 @@ import os
 import resource
 import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 SEEDS = 5
+KEEPS = ("coreset", "probcover")  # bounds from query to query
+HEAVY = ("typiclust", "dropquery", "probcover")  # k-means, and all pairs of rows: 5 seeds, no large pools
 
 
 def best(f, times=5, enough=20.0):
@@ -42,36 +46,49 @@ def state_of(X, y, n_labeled, batch_size, n_seeds, n_classes):
     import jax.numpy as jnp
 
     from jaxal import logreg
+    from jaxal.blocks import to_device
     from jaxal.strategies import State
 
     rng = np.random.default_rng(0)
     rows = np.stack([rng.choice(len(X), n_labeled, replace=False) for _ in range(n_seeds)])
     labels = np.full((n_seeds, len(X)), -1, np.int32)
     np.put_along_axis(labels, rows, y[rows], axis=1)
-    device = jnp.asarray(X)
+    device = to_device(X)
     init = logreg.zeros(n_seeds, n_classes, X.shape[1], X.dtype)
     params = logreg.fit_rows(device, rows, y[rows].astype(np.int32), init).params
     return State(device, jnp.asarray(labels), params, None, batch_size)
 
 
 def ours(name, state, pool, **settings):
-    """Seconds of a query with what is kept from before, of the start, of a first call that compiles, and the carry."""
+    """Seconds of a query with what is kept from before, of the start, of a first call with compiling; and the state.
+
+    What coreset and probcover keep is that of a run: queries of their own, from B labeled rows to as many as in `state`.
+    """
     import jax
 
     from jaxal import loop
     from jaxal.strategies import make
 
     strategy = make(name, "skactiveml", **settings)
-    keys = loop.keys(range(len(state.labels)), 1)
     began = time.perf_counter()
     aux = jax.block_until_ready(loop.prepare(strategy, pool))
-    carry = jax.block_until_ready(strategy.init(aux, state))
+    carry, keys = (), loop.keys(range(len(state.labels)), 0)
+    if name in KEEPS:
+        n_labeled, labels = int(state.labeled[0].sum()), np.array(state.labels)
+        for row in labels:
+            row[np.flatnonzero(row >= 0)[state.batch_size :]] = -1
+        state = replace(state, labels=jax.numpy.asarray(labels))
+        carry = strategy.init(aux, state)
+        while int(state.labeled[0].sum()) < n_labeled:
+            rows, _, carry = loop.compiled(strategy)(keys, aux, carry, state)
+            np.put_along_axis(labels, np.asarray(rows), pool.y[np.asarray(rows)], axis=1)
+            state = replace(state, labels=jax.numpy.asarray(labels))
     jax.block_until_ready(loop.compiled(strategy)(keys, aux, carry, state))
     first = time.perf_counter() - began
-    start, (aux, carry) = best(lambda: (aux := loop.prepare(strategy, pool), strategy.init(aux, state)), times=3)
+    start, _ = best(lambda: (aux := loop.prepare(strategy, pool), strategy.init(aux, state)), times=3)
     seconds, (rows, *_) = best(lambda: loop.compiled(strategy)(keys, aux, carry, state))
     assert all(len(set(row)) == state.batch_size for row in np.asarray(rows).tolist())
-    return {"seconds": seconds, "start": start, "first": first}
+    return {"seconds": seconds, "start": start, "first": first}, state
 
 
 def theirs(name, X, y, labeled, P, batch_size, n_classes):
@@ -121,9 +138,9 @@ def compare(options):
     for n_labeled in map(int, options.labeled.split(",")):
         state = state_of(pool.X, pool.y, n_labeled, options.batch_size, SEEDS, pool.n_classes)
         P = tuple(np.asarray(a[0]) for a in state.params)
-        labeled = np.asarray(state.labeled[0])
         for name in options.strategies.split(","):
-            mine = ours(name, state, pool, **({"n_masks": 20} if name == "dropquery" else {}))
+            mine, used = ours(name, state, pool)
+            labeled = np.asarray(used.labeled[0])
             rival = theirs(name, pool.X, pool.y, labeled, P, options.batch_size, pool.n_classes)
             other = SEEDS * min(rival.values())
             row = {"L": n_labeled, "strategy": name, **mine, "theirs": other}
@@ -149,9 +166,11 @@ def compare_line(row):
 
 def synthetic(n, dim=768, n_classes=3, n_clusters=50):
     """X (n, dim) float32 in clusters and labels (n,) that a linear model half explains; no copies of X are made."""
+    from jaxal.store_format import aligned_empty
+
     rng = np.random.default_rng(0)
     centers = (0.5 * rng.normal(size=(n_clusters, dim))).astype(np.float32)
-    W, X, y = rng.normal(size=(dim, n_classes)), np.empty((n, dim), np.float32), np.empty(n, np.int32)
+    W, X, y = rng.normal(size=(dim, n_classes)), aligned_empty((n, dim), np.float32), np.empty(n, np.int32)
     for i in range(0, n, 4096):
         block = X[i : i + 4096]
         rng.standard_normal(out=block, dtype=np.float32)
@@ -165,7 +184,7 @@ def memory():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
-def one_size(n, n_seeds, names):
+def one_size(n, n_seeds, names, heavy_rows):
     """Rows of the table for a pool of n rows."""
     import jax
 
@@ -181,9 +200,9 @@ def one_size(n, n_seeds, names):
     X_test, y_test = state.X[:10_000], y[:10_000]
     evaluation, _ = best(lambda: evaluate(np.asarray(logreg.predict(state.params, X_test)), y_test, 3))
     for name in names:
-        if name == "probcover" and n > 50_000:
+        if name in HEAVY and (n_seeds != SEEDS or n > (50_000 if name == "probcover" else heavy_rows)):
             continue
-        row = {"N": n, "S": n_seeds, "strategy": name, **ours(name, state, pool)}
+        row = {"N": n, "S": n_seeds, "strategy": name, **ours(name, state, pool)[0]}
         yield row | {"cycle": fit + evaluation + row["seconds"], "pool_gb": X.nbytes / 1e9, "peak_gb": memory()}
 
 
@@ -196,12 +215,12 @@ def scaling(options):
     plan = [(n, SEEDS) for n in map(int, options.rows.split(","))]
     plan += [(int(options.seed_rows), s) for s in map(int, options.seeds.split(",")) if s != SEEDS]
     for n, n_seeds in plan:
-        for row in one_size(n, n_seeds, options.strategies.split(",")):
+        for row in one_size(n, n_seeds, options.strategies.split(","), options.heavy_rows):
             rows.append(row)
             print(scaling_line(row), flush=True)
+            write(options, "strategies-scaling", rows, SCALING, scaling_line)
         jax.clear_caches()
         loop.compiled.cache_clear()
-    write(options, "strategies-scaling", rows, SCALING, scaling_line)
 
 
 SCALING = (
@@ -242,6 +261,7 @@ def main():
     other.add_argument("--rows", default="10000,50000,100000,400000")
     other.add_argument("--seeds", default="1,5,20,50")
     other.add_argument("--seed-rows", default="50000", help="rows of the pool when seeds vary")
+    other.add_argument("--heavy-rows", type=int, default=100_000, help="largest pool of typiclust and dropquery")
     other.set_defaults(run=scaling)
     for verb in (command, other):
         verb.add_argument("--strategies", default=every)

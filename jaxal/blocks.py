@@ -4,9 +4,15 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 _ELEMENTS = 1 << 20  # numbers that a block may hold beside its rows
+
+
+def to_device(X: np.ndarray) -> Array:
+    """X on the default device; on CPU in the memory it lies in, if that is aligned: it must not be written to."""
+    return jax.device_put(X, may_alias=True)
 
 
 def rows(n_values: int) -> int:

@@ -82,6 +82,12 @@ def differences(a, B):
     return _einsum("std,d->st", apart * apart, jnp.ones(B.shape[-1], B.dtype))
 
 
+def paired(A, B):
+    """|a - b|^2 (P,) of rows in pairs, (P, D) each, with no cancellation."""
+    apart = A - B
+    return _einsum("pd,d->p", apart * apart, jnp.ones(A.shape[-1], A.dtype))
+
+
 def nearest(X, norms: Norms, centers, known):
     """Squared distance of every row of X (N, D) to the nearest of a seed's centers (S, T, D), taken about the mean.
 

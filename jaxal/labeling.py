@@ -10,6 +10,7 @@ import pandas as pd
 
 from jaxal import logreg, loop, store
 from jaxal import strategies as strategies_
+from jaxal.blocks import to_device
 from jaxal.config import check_values
 from jaxal.errors import ConfigError, DataError, unknown
 from jaxal.pool import Pool
@@ -93,7 +94,7 @@ def choose(
     if batch_size == 0:
         return np.zeros(0, np.int64), np.zeros(0, pool.X.dtype)
     with jax.enable_x64(pool.X.dtype == np.float64):
-        X = jnp.asarray(pool.X)
+        X = to_device(pool.X)
         given = None if probabilities is None else jnp.log(_probabilities(probabilities, n, X.dtype))[None]
         params = logreg.zeros(1, n_classes, X.shape[1], X.dtype)
         if len(rows) and given is None:

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxal import logreg
+from jaxal.blocks import to_device
 from jaxal.errors import ConfigError
 from jaxal.metrics import METRICS, evaluate
 from jaxal.pool import Pool
@@ -50,7 +51,7 @@ class Position(NamedTuple):
 
 def problem(pool: Pool, C: float, warm_start: bool) -> Problem:
     """Move a pool to the device, once for all runs on it."""
-    return Problem(jnp.asarray(pool.X), jnp.asarray(pool.X_test), pool.y, pool.y_test, pool.n_classes, C, warm_start)
+    return Problem(to_device(pool.X), to_device(pool.X_test), pool.y, pool.y_test, pool.n_classes, C, warm_start)
 
 
 def prepare(strategy: Strategy, pool: Pool) -> Any:

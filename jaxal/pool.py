@@ -13,6 +13,7 @@ import pandas as pd
 
 from jaxal import store
 from jaxal.errors import DataError, unknown
+from jaxal.store_format import aligned_empty
 from jaxal.tasks import TASKS
 
 
@@ -91,7 +92,7 @@ class Pool:
 
         def scale(X):
             norm = np.linalg.norm(X, axis=1, keepdims=True)
-            return X / np.where(norm > 0, norm, 1)
+            return np.divide(X, np.where(norm > 0, norm, 1), out=aligned_empty(X.shape, X.dtype))
 
         return replace(self, X=scale(self.X), X_test=None if self.X_test is None else scale(self.X_test))
 
@@ -168,7 +169,11 @@ def _embeddings(X, name: str, dtype=None) -> np.ndarray:
     if X.ndim != 2 or 0 in X.shape or X.dtype.kind not in "fiub":
         raise DataError(f"{name} must be a non-empty matrix of numbers, one row a text; it is {X.dtype} {X.shape}")
     with np.errstate(over="ignore"):  # what overflows is infinite, and named
-        X = X.astype(dtype or (np.float64 if X.dtype == np.float64 else np.float32), copy=False)
+        dtype = np.dtype(dtype or (np.float64 if X.dtype == np.float64 else np.float32))
+        if X.dtype != dtype:
+            converted = aligned_empty(X.shape, dtype)
+            converted[...] = X
+            X = converted
     finite = np.isfinite(X).all(axis=1)
     if not finite.all():
         raise DataError(f"{name} row {int(np.argmin(finite))} has a NaN or infinite value")

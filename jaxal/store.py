@@ -28,6 +28,7 @@ from jaxal.store_format import (
     UNFINISHED,
     Rows,
     Shard,
+    aligned_empty,
     check_files,
     check_finite,
     damaged,
@@ -183,7 +184,7 @@ def read(path: str | os.PathLike, *, verify: bool = False) -> Stored:
     about = manifest(path)
     check_files(path, about, hashes=verify)
     counts, dim, dtype = {"train": about["N"], "test": about["M"]}, about["D"], np.dtype(about["dtype"])
-    X = {split: np.empty((n, dim), dtype) for split, n in counts.items()}
+    X = {split: aligned_empty((n, dim), dtype) for split, n in counts.items()}
     for shard in shards(about):
         file, block = path / shard.file, read_shard(path / shard.file)
         if block.shape != (shard.stop - shard.start, dim) or not np.can_cast(block.dtype, dtype):

@@ -63,6 +63,15 @@ def damaged(file: Path, what: str) -> StoreError:
     return StoreError(f"{file} {what}: the pool is damaged, delete {file.parent} and extract it again")
 
 
+def aligned_empty(shape: tuple[int, ...], dtype) -> np.ndarray:
+    """An array that JAX can use where it lies: on CPU a pool is then in memory once. NumPy aligns to 16
+    bytes, XLA to 64."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    memory = np.empty(size + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    return memory[start : start + size].view(dtype).reshape(shape)
+
+
 def load(file: Path) -> dict:
     """manifest.json or unfinished.json, with every field that a reader relies on checked. Raises StoreError."""
     try:

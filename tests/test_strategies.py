@@ -260,6 +260,17 @@ def test_the_contract_test_catches_what_it_promises():
         check_strategy(good._replace(select=same_row))
 
 
+@pytest.mark.parametrize(
+    "name, settings",
+    [("typiclust", {"k": 0}), ("typiclust", {"k": 2.5}), ("dropquery", {"n_masks": "x"}),
+     ("dropquery", {"n_masks": True}), ("probcover", {"delta": "big"}), ("probcover", {"delta": -0.1}),
+     ("probcover", {"alpha": 1.1})],
+)  # fmt: skip
+def test_settings_that_cannot_be(name, settings):
+    with pytest.raises(ConfigError, match=f"{name}.{next(iter(settings))} is"):
+        make(name, **settings)
+
+
 def test_names_registration_and_unknown_ones():
     assert jaxal.strategies() == jaxal.strategies.names() and set(STRATEGIES) <= set(jaxal.strategies())
     register("least_confident", least_confident)

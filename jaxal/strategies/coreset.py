@@ -11,6 +11,8 @@ from jaxal import distances, lazy
 from jaxal.strategies.interface import Strategy
 
 _WINDOW = 64  # centers that a candidate is compared with at a time
+_ROWS = 256  # rows that are brought up to date at a time
+_SHRINKS = 0.85  # what is left of the squared radius after a query, at least, as a rule
 _CHUNK = 256  # centers that all rows are compared with at a time
 
 
@@ -22,6 +24,7 @@ class Carry(NamedTuple):
     base: Array  # (S,) int32 centers that every bound includes
     centers: Array  # (S, N) int32, the labeled rows in order, first `count` of them
     count: Array  # (S,) int32
+    radius: Array  # (S,) squared distance at which the last row was chosen, inf at first
 
 
 def coreset(variant="official"):
@@ -45,13 +48,15 @@ def _init(aux, state):
     count = labeled.sum(axis=1, dtype=jnp.int32)
     nothing = jnp.zeros(n_seeds, jnp.int32)
     bounds = jnp.where(labeled, -jnp.inf, jnp.asarray(jnp.inf, state.X.dtype))
-    carry = Carry(bounds, jnp.zeros((n_seeds, n), jnp.int32), nothing, centers, count)
+    radius = jnp.full(n_seeds, jnp.inf, bounds.dtype)
+    carry = Carry(bounds, jnp.zeros((n_seeds, n), jnp.int32), nothing, centers, count, radius)
     bounds, carry = _renew(state.X, aux, carry, bounds)
     return carry._replace(bounds=bounds)
 
 
 def _select(keys, aux, carry, state):
     X = state.X
+    carry = _catch_up(X, aux, carry, state.batch_size)
     task = lazy.Task(
         value=partial(_value, X),
         choose=_choose,
@@ -59,7 +64,65 @@ def _select(keys, aux, carry, state):
         price=lambda carry: X.size * (carry.count - carry.base).max().astype(jnp.float32),
     )
     rows, scores, bounds, carry = lazy.greedy(keys, carry.bounds, state.batch_size, task, carry)
-    return rows, jnp.sqrt(scores), carry._replace(bounds=bounds)
+    return rows, jnp.sqrt(scores), carry._replace(bounds=bounds, radius=scores[:, -1])
+
+
+def _catch_up(X, aux, carry, batch_size):
+    """Bring the bounds that this query will look at up to date, many at a time, at the price of matrix products.
+
+    One after the other they would meet all centers of the queries before: at L = 2,750 of Banking77 that took .34 s,
+    not .05. Which rows: those not much nearer than the last row that was chosen. First those that lack many centers,
+    then those that lack few, since a product compares all its rows with all centers that any of them lacks.
+    """
+    n_rows, near = min(X.shape[0], _ROWS), (_SHRINKS * carry.radius)[:, None]
+
+    def wanted(carry, least):
+        behind = carry.count[:, None] - carry.seen
+        return jnp.where((behind > least) & (carry.bounds > near), carry.bounds, -jnp.inf)
+
+    for least in (2 * batch_size, 0):
+        carry = lax.while_loop(
+            lambda carry: (wanted(carry, least) > -jnp.inf).any(),  # noqa: B023
+            lambda carry: _compare(X, aux, carry, lax.top_k(wanted(carry, least), n_rows)[1]),  # noqa: B023
+            carry,
+        )
+    return carry
+
+
+def _compare(X, aux, carry, rows):
+    """Bounds of rows (S, P) up to date."""
+    s = jnp.arange(len(rows), dtype=jnp.int32)[:, None]
+    x = X[rows] - aux.mean[None, None]
+
+    def compare(state):
+        start, least, nearest = state
+        at, centers, known = _chunk(X, carry, start)
+        centers = centers - aux.mean[None, None]
+        half = jnp.where(known, (centers * centers).sum(axis=2) / 2, jnp.inf)[:, :, None]
+        # centers come first and the minimum is taken twice: XLA:CPU reduces the last axis, and finds argmin, slowly
+        rest = half - distances.products(centers, x)
+        closest = rest.min(axis=1)
+        places = jnp.broadcast_to(jnp.arange(_CHUNK, dtype=jnp.int32)[None, :, None], rest.shape)
+        place = jnp.where(rest == closest[:, None], places, _CHUNK - 1).min(axis=1)
+        center = carry.centers[s, at[s, place]]
+        return start + _CHUNK, jnp.minimum(least, closest), jnp.where(closest < least, center, nearest)
+
+    start = carry.seen[s, rows].min(axis=1)
+    state = (start, jnp.full(rows.shape, jnp.inf, X.dtype), rows)
+    _, least, nearest = lax.while_loop(lambda state: (state[0] < carry.count).any(), compare, state)
+    # The product tells which center is nearest, differences how near it is: see `jaxal.distances`.
+    apart = jnp.where(least < jnp.inf, jax.vmap(distances.paired)(X[rows], X[nearest]), jnp.inf)
+    count = jnp.broadcast_to(carry.count[:, None], rows.shape)
+    return carry._replace(bounds=carry.bounds.at[s, rows].min(apart), seen=carry.seen.at[s, rows].set(count))
+
+
+def _chunk(X, carry, start):
+    """The next centers from `start` (S,) on: their places in `carry.centers`, the rows (S, _CHUNK, D), which exist."""
+    s = jnp.arange(len(start), dtype=jnp.int32)[:, None]
+    at = start[:, None] + jnp.arange(_CHUNK, dtype=jnp.int32)[None]
+    known = at < carry.count[:, None]
+    at = jnp.minimum(at, X.shape[0] - 1)
+    return at, X[carry.centers[s, at]], known
 
 
 def _value(X, carry, rows, bounds):
@@ -88,15 +151,11 @@ def _choose(carry, rows, chosen):
 
 def _renew(X, aux, carry, bounds):
     """All bounds up to date. A chunk of centers is gathered once; every block of rows meets those of all seeds."""
-    n_seeds, n = bounds.shape
-    s = jnp.arange(n_seeds, dtype=jnp.int32)[:, None]
 
     def chunk(state):
         start, bounds = state
-        at = start[:, None] + jnp.arange(_CHUNK, dtype=jnp.int32)[None]
-        centers = X[carry.centers[s, jnp.minimum(at, n - 1)]] - aux.mean[None, None]
-        known = at < carry.count[:, None]
-        return start + _CHUNK, jnp.minimum(bounds, distances.nearest(X, aux, centers, known))
+        _, centers, known = _chunk(X, carry, start)
+        return start + _CHUNK, jnp.minimum(bounds, distances.nearest(X, aux, centers - aux.mean[None, None], known))
 
     _, bounds = lax.while_loop(lambda state: (state[0] < carry.count).any(), chunk, (carry.base, bounds))
     seen = jnp.broadcast_to(carry.count[:, None], carry.seen.shape)

@@ -11,7 +11,7 @@ from jax import lax
 from jaxal import blocks, distances, lazy, logreg, neighbors
 from jaxal.errors import ConfigError
 from jaxal.kmeans import kmeans
-from jaxal.strategies.interface import Strategy
+from jaxal.strategies.interface import Strategy, check_setting
 
 _ENOUGH = 25  # times the batch size: candidates below which the official rule asks for fewer disagreements
 _NEAREST = 4  # rows looked up at a time for a centroid
@@ -36,9 +36,8 @@ def dropquery(variant="official", n_masks: int | None = None):
     Reference: Gupte et al., 2024, Algorithm 1.
     """
     official = variant == "official"
-    rule = _Rule((3 if official else 20) if n_masks is None else n_masks, official)
-    if rule.n_masks < 1:
-        raise ConfigError(f"dropquery.n_masks is {rule.n_masks}: it must be at least 1")
+    n_masks = (3 if official else 20) if n_masks is None else check_setting("dropquery.n_masks", n_masks, int, 1)
+    rule = _Rule(n_masks, official)
 
     def prepare(pool, key):
         return distances.norms(pool.X, normalize=official)

@@ -1,5 +1,6 @@
 """What a query strategy is, and what it sees. Whatever differs by seed has an explicit leading axis S."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxal import blocks, logreg
+from jaxal.errors import ConfigError
 
 
 @partial(
@@ -118,6 +120,16 @@ def pick_best(key, scores, labeled, batch_size: int):
     order_key = jax.random.bits(jax.random.fold_in(key, 1), (batch_size,), jnp.uint32)
     _, _, rows = lax.sort((-rank[rows], order_key, rows.astype(jnp.int32)), num_keys=2)
     return rows, scores[rows]
+
+
+def check_setting(name: str, value, kind: type, least, most=math.inf):
+    """A strategy's setting, a number of this kind between two others. Raises ConfigError."""
+    if isinstance(value, bool) or not isinstance(value, kind if kind is int else (int, float)):
+        raise ConfigError(f"{name} is {value!r}: it must be a {'whole ' * (kind is int)}number")
+    if not least <= value <= most:
+        beyond = f"between {least} and {most}" if most < math.inf else f"at least {least}"
+        raise ConfigError(f"{name} is {value}: it must be {beyond}")
+    return value
 
 
 def _nothing(*_):

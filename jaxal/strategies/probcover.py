@@ -19,10 +19,10 @@ from tqdm import tqdm
 
 from jaxal import blocks, distances, lazy
 from jaxal.distances import Norms, Points
-from jaxal.errors import ConfigError, StoreError
+from jaxal.errors import StoreError
 from jaxal.files import atomic_write
 from jaxal.kmeans import kmeans
-from jaxal.strategies.interface import Strategy
+from jaxal.strategies.interface import Strategy, check_setting
 
 _KEPT_BYTES = 1 << 29  # balls of all rows are kept while they take no more, up to 65,000 rows; else computed anew
 _BLOCK = 1 << 22  # distances held at a time
@@ -67,10 +67,9 @@ def probcover(variant="official", delta: float | None = None, alpha: float = 0.9
     Reference: Yehuda et al., NeurIPS 2022, Algorithm 1.
     """
     official = variant == "official"
-    if delta is not None and not delta >= 0:
-        raise ConfigError(f"probcover.delta is {delta}: it must not be negative")
-    if not 0 <= alpha <= 1:
-        raise ConfigError(f"probcover.alpha is {alpha}: it must be between 0 and 1")
+    if delta is not None:
+        check_setting("probcover.delta", delta, float, 0)
+    check_setting("probcover.alpha", alpha, float, 0, 1)
 
     def prepare(pool, key):
         cache = None
@@ -82,7 +81,7 @@ def probcover(variant="official", delta: float | None = None, alpha: float = 0.9
         norms = distances.norms(pool.X, normalize=official)
         graph = _read(cache, norms, len(pool.X))
         if graph is None:
-            points = Points(jnp.asarray(pool.X), norms)
+            points = Points(blocks.to_device(pool.X), norms)
             limit = _limit(points, max(2, pool.n_classes), key, official, delta, alpha)
             graph = _balls(points, limit)
             _write(cache, graph)

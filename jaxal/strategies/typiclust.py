@@ -10,7 +10,7 @@ from jax import lax
 
 from jaxal import distances, lazy, logreg, neighbors
 from jaxal.kmeans import kmeans
-from jaxal.strategies.interface import Strategy
+from jaxal.strategies.interface import Strategy, check_setting
 
 _MOST_CLUSTERS = 500
 _LARGEST_LLOYD = 50  # above so many clusters the official code takes mini-batches
@@ -38,7 +38,7 @@ def typiclust(variant="official", k: int | None = None):
     Reference: Hacohen et al., ICML 2022, section 4.
     """
     official = variant == "official"
-    rule = _Rule((20 if official else 5) if k is None else k, official)
+    rule = _Rule((20 if official else 5) if k is None else check_setting("typiclust.k", k, int, 1), official)
 
     def prepare(pool, key):
         return distances.norms(pool.X, normalize=official)
@@ -72,56 +72,55 @@ def _select(keys, aux, state, clusters, most, batch, rule):
 
 def pick(key, points, label, labeled, n_clusters: int, n_picks: int, rule: _Rule):
     """Rows (B,) and typicalities (B,) given the clusters of one seed: label (N,) in 0..n_clusters-1."""
-    n = len(label)
+    n, n_groups = len(label), min(n_clusters, n_picks)
     row_key, cluster_key = jax.random.split(key)
-    lots = lazy.priorities(row_key, n)
-    cluster_lots = lazy.priorities(cluster_key, n_clusters)
-    tally = lambda mask: jnp.zeros(n_clusters, jnp.int32).at[label].add(mask.astype(jnp.int32))  # noqa: E731
+    row_lots, cluster_lots = lazy.priorities(row_key, n), lazy.priorities(cluster_key, n_clusters)
+    clusters, groups = (jnp.arange(size, dtype=jnp.int32) for size in (n_clusters, n_groups))
+
+    def tally(mask):
+        return jnp.zeros(n_clusters, jnp.int32).at[label].add(mask.astype(jnp.int32))
+
     size, n_labeled = tally(jnp.ones(n, bool)), tally(labeled)
 
-    def round_(state):
-        """One row from each cluster, in order, as long as rows are wanted."""
-        free, picked_from, count, rows, scores = state
-        left = tally(free)
-        # Clusters of the first rank are served before any of the second is; those with nothing left, never.
+    def order(left, picked_from):
+        """Clusters in the order they are served, and how many are in this round: none that has nothing left, and those
+        of the second rank only when no other has."""
         second = size <= _SMALL if rule.official else (n_labeled > 0) | picked_from
-        first_rank = (left > 0) & ~second
-        usable = jnp.where(first_rank.any(), first_rank, left > 0)
-        labels_first = n_labeled if rule.official else jnp.zeros_like(n_labeled)
-        ties = jnp.arange(n_clusters, dtype=jnp.int32) if rule.official else cluster_lots
-        *_, order = lax.sort((~usable, labels_first, -size, ties, jnp.arange(n_clusters, dtype=jnp.int32)), num_keys=4)
-        n_groups = min(n_clusters, n_picks)
-        in_round = jnp.minimum(usable.sum(dtype=jnp.int32), n_picks - count)
-        place = (
-            jnp.full(n_clusters, n_groups, jnp.int32)
-            .at[order[:n_groups]]
-            .set(
-                jnp.where(
-                    jnp.arange(n_groups, dtype=jnp.int32) < in_round, jnp.arange(n_groups, dtype=jnp.int32), n_groups
-                )
-            )
-        )
-        group = jnp.where(free, place[label], n_groups)
+        usable = jnp.where(((left > 0) & ~second).any(), (left > 0) & ~second, left > 0)
+        labels_first, ties = (n_labeled, clusters) if rule.official else (jnp.zeros_like(size), cluster_lots)
+        *_, order = lax.sort((~usable, labels_first, -size, ties, clusters), num_keys=4)
+        return order, usable.sum(dtype=jnp.int32)
+
+    def most_typical(group):
+        """The row of each group (N,) of least mean distance, the largest lot among equals, and its typicality; N for a
+        group that is not there."""
         members = jnp.zeros(n_groups, jnp.int32).at[group].add(1, mode="drop")
-        taken = jnp.minimum(rule.k, members // 2 if rule.official else jnp.maximum(members - 1, 0))
-        mean = neighbors.mean_distance(points, group, taken, k=rule.k, root=not rule.official)
-        # The least mean distance of each group; among equal ones the largest lot.
+        k = jnp.minimum(rule.k, members // 2 if rule.official else jnp.maximum(members - 1, 0))
+        mean = neighbors.mean_distance(points, group, k, k=rule.k, root=not rule.official)
         least = jnp.full(n_groups, jnp.inf, mean.dtype).at[group].min(mean, mode="drop")
-        best = (group < n_groups) & (mean == least[jnp.minimum(group, n_groups - 1)])
-        lot = jnp.full(n_groups, -1, jnp.int32).at[jnp.where(best, group, n_groups)].max(lots, mode="drop")
-        winner = best & (lots == lot[jnp.minimum(group, n_groups - 1)])
-        row = jnp.full(n_groups, n, jnp.int32)
-        row = row.at[jnp.where(winner, group, n_groups)].min(jnp.arange(n, dtype=jnp.int32), mode="drop")
-        k = taken.astype(mean.dtype)
-        typicality = 1 / (least + 1e-5) if rule.official else k / (k * least + 1e-7)
-        typicality = jnp.where(taken > 0, typicality, 1)
-        at = jnp.where(
-            jnp.arange(n_groups, dtype=jnp.int32) < in_round, count + jnp.arange(n_groups, dtype=jnp.int32), n_picks
+        own = jnp.minimum(group, n_groups - 1)
+        best = (group < n_groups) & (mean == least[own])
+        lot = jnp.full(n_groups, -1, jnp.int32).at[jnp.where(best, group, n_groups)].max(row_lots, mode="drop")
+        best = jnp.where(best & (row_lots == lot[own]), group, n_groups)
+        row = jnp.full(n_groups, n, jnp.int32).at[best].min(jnp.arange(n, dtype=jnp.int32), mode="drop")
+        number = k.astype(mean.dtype)
+        typicality = 1 / (least + 1e-5) if rule.official else number / (number * least + 1e-7)
+        return row, jnp.where(k > 0, typicality, 1)
+
+    def round_(state):
+        """A row from each cluster, in order, as long as rows are wanted."""
+        free, picked_from, count, rows, scores = state
+        served, usable = order(tally(free), picked_from)
+        in_round = groups < jnp.minimum(usable, n_picks - count)
+        place = (
+            jnp.full(n_clusters, n_groups, jnp.int32).at[served[:n_groups]].set(jnp.where(in_round, groups, n_groups))
         )
+        row, typicality = most_typical(jnp.where(free, place[label], n_groups))
+        at = jnp.where(in_round, count + groups, n_picks)
         return (
             free.at[row].set(False, mode="drop"),
             picked_from | (place < n_groups),
-            count + in_round,
+            count + in_round.sum(dtype=jnp.int32),
             rows.at[at].set(row, mode="drop"),
             scores.at[at].set(typicality, mode="drop"),
         )
