@@ -62,7 +62,7 @@ def state_of(X, y, n_labeled, batch_size, n_seeds, n_classes):
 def ours(name, state, pool, **settings):
     """Seconds of a query with what is kept from before, of the start, of a first call with compiling; and the state.
 
-    What coreset and probcover keep is that of a run: queries of their own, from B labeled rows to as many as in `state`.
+    What coreset and probcover keep is that of a run: queries of their own, from B labeled rows up to those of `state`.
     """
     import jax
 

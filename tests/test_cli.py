@@ -407,8 +407,8 @@ def test_query_when_everything_is_labeled(here):
         ("row,label\n1,no\n", ["--C", "-1"], "C is -1.0"),
         ("row,label\n1,no\n", ["-s", "mragin"], "unknown strategy 'mragin': did you mean margin?"),
         ("row,label\n1,no\n", ["--variant", "x"], "unknown variant 'x'"),
-        ("row,label\n1,no\n", ["--set", "n_masks=3"], "margin has no settings (got 'n_masks')"),
-        ("row,label\n1,no\n", ["--set", "margin.n_masks=3"], "margin has no settings (got 'n_masks')"),
+        ("row,label\n1,no\n", ["--set", "n_masks=3"], "badge has no settings (got 'n_masks')"),
+        ("row,label\n1,no\n", ["--set", "badge.n_masks=3"], "badge has no settings (got 'n_masks')"),
         ("row,label\n1,no\n", ["--set", "entropy.n_masks=3"], "--set"),
         ("row,label\n1,no\n", ["--set", "C=3"], "--set C"),
         ("row,label\n1,no\n", ["--out", "no/where.csv"], "no/where.csv"),
@@ -458,7 +458,7 @@ def test_report(here):
 
 
 def test_every_command_and_option_has_help():
-    assert set(cli.main.commands) == {"run", "extract", "query", "list", "report"}
+    assert set(cli.main.commands) == {"run", "ips", "extract", "query", "list", "report"}
     for name, command in cli.main.commands.items():
         assert command.help and (name == "extract" or call(name, "-h").stdout == call(name, "--help").stdout)
         for option in (p for p in command.params if isinstance(p, click.Option)):
@@ -568,7 +568,7 @@ def test_progress_is_shown_on_a_terminal(here, world, cache):
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 150, 0, 0))
     env = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(cache), "TERM": "xterm"}
-    command = jaxal_command("run", "-d", world / "p.npz", "--out", "out")
+    command = jaxal_command("run", "-d", world / "p.npz", "--strategies", "random,margin,entropy", "--out", "out")
     with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=slave, stdin=slave) as process:
         os.close(slave)
         shown = b""
