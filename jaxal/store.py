@@ -6,6 +6,7 @@
         train-00000-of-00002.safetensors   one tensor `X`; 8192 rows in each shard but the last
         test-00000-of-00001.safetensors    absent in a pool without a test split
         manifest.json                      what the pool is, size and sha256 of each file; comes last: finished
+        probcover-<hash>.cache             what ProbCover computed of the pool; not part of it, may be deleted
 
 Each file is written beside its place, fsynced and renamed, so that a name that exists holds whole content: a kill or a
 full disk loses at most the shard in flight, and writing the same pool again goes on from there.
