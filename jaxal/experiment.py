@@ -80,10 +80,7 @@ def run(
     """
     config = configure(pool, strategies, seeds, batch_size=batch_size, initial_size=initial_size, **settings)
     check(pool, config)
-    pool = pool.cap(config.pool_size)
-    identity = {"dataset": pool.dataset, "model": pool.model, "pool": pool.fingerprint}
-    if config.normalize:
-        pool = pool.normalized()
+    pool, identity = _as_configured(pool, config)
     folder = None if out is None else Path(out)
     compiled = loop.compile_seconds()
     # float64 embeddings are computed in float64, as scikit-learn does
@@ -122,10 +119,7 @@ def initial_pools(
     steps = [replace(base, ips=ips, initial_size=size) for ips in selections for size in sizes]
     for step in steps:
         check(pool, step)
-    pool = pool.cap(base.pool_size)
-    identity = {"dataset": pool.dataset, "model": pool.model, "pool": pool.fingerprint}
-    if base.normalize:
-        pool = pool.normalized()
+    pool, identity = _as_configured(pool, base)
     folder = None if out is None else Path(out)
     compiled = loop.compile_seconds()
     done = []
@@ -151,6 +145,13 @@ def initial_pools(
         else:
             tables = results.Tables(*(pd.concat(parts, ignore_index=True) for parts in zip(*done, strict=True)))
     return Result(tables, folder, loop.compile_seconds() - compiled)
+
+
+def _as_configured(pool: Pool, config: Config) -> tuple[Pool, dict]:
+    """The pool, capped and normalized, and what a results folder knows it by."""
+    pool = pool.cap(config.pool_size)
+    identity = {"dataset": pool.dataset, "model": pool.model, "pool": pool.fingerprint}
+    return pool.normalized() if config.normalize else pool, identity
 
 
 def _run_all(pool: Pool, config: Config, identity: dict, folder: Path | None, force: bool, on_cycle) -> results.Tables:

@@ -223,9 +223,8 @@ def _fit_one(X, y, weight, init, C, tol, max_iter, intercept):
     )
     W, b = point.params
     b = b - _matmul("cd,od->c", W, mean)
-    # For rows as they came b may be large and its rounding coarse; the terms' own adds up like a random walk. Moving a
-    # logit by r moves a probability by r / 2.
-    rounding = jnp.finfo(X.dtype).eps * (jnp.abs(b) + jnp.sqrt(_matmul("cd,od->c", W * W, mean * mean))).max()
+    # For rows as they came b may be large and its rounding coarse. Moving a logit by r moves a probability by r / 2.
+    rounding = jnp.finfo(X.dtype).eps * (jnp.abs(b) + _matmul("cd,od->c", jnp.abs(W), jnp.abs(mean))).max()
     size = (_matmul("ol,ld->od", weight, jnp.abs(X)) + jnp.abs(mean)).max()
     gradient_max = largest(point.grad) + rounding / 2 * size
     return Fit(Params(W, jnp.where(seen, b, -jnp.inf)), iterations, gradient_max <= tol, gradient_max, point.f)
