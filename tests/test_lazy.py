@@ -1,5 +1,7 @@
 """Lazy selection against the eager algorithms: equal picks, and for random draws equal distributions."""
 
+from importlib import import_module
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -67,6 +69,31 @@ def test_coreset_picks_what_the_eager_algorithm_picks(renewal, n_labeled):
     rng = np.random.default_rng(0)
     with jax.enable_x64(True):
         check_coreset(rng.normal(size=(203, 6)) + 3, some_labels(rng, 3, 203, n_labeled), 11)
+
+
+def test_coreset_catches_up_a_few_rows_at_a_time(monkeypatch):
+    """Seeds that lag behind by different amounts: the same picks."""
+    module = import_module("jaxal.strategies.coreset")
+    monkeypatch.setattr(module, "_ROWS", 8)
+    monkeypatch.setattr(module, "_CHUNK", 16)
+    rng = np.random.default_rng(4)
+    X = rng.normal(size=(203, 6)) + rng.integers(0, 5, (203, 1))
+    labels = some_labels(rng, 4, 203, 20)
+    labels[1, 100:] = labels[3, 1::2] = 0
+    with jax.enable_x64(True):
+        check_coreset(X, labels, 9, cycles=6)
+
+
+def test_coreset_leaves_a_seed_alone_that_lags_behind_where_it_does_not_matter():
+    """Two seeds that have not compared row 0 with the second center: one wants it, for the other it is near enough."""
+    module, strategy = import_module("jaxal.strategies.coreset"), make("coreset")
+    X = np.array([[0], [2], [1]], np.float32)
+    state = state_of(X, [[-1, 0, -1]] * 2)
+    aux = loop.prepare(strategy, Pool(X))
+    carry = module._choose(strategy.init(aux, state), jnp.array([2, 2]), jnp.array([True, True]))
+    carry = module._catch_up(state.X, aux, carry._replace(radius=jnp.array([1.0, 10.0])))
+    np.testing.assert_array_equal(carry.bounds[:, 0], [1, 4])
+    np.testing.assert_array_equal(carry.seen[:, 0], [2, 1])
 
 
 @pytest.mark.parametrize("n_labeled", [0, 4])
