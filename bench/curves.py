@@ -102,7 +102,7 @@ def main():
             rows[-1] |= {"difference": difference.mean(), "error": error, "seconds": seconds}
             rows[-1] |= {"their_seconds": their_seconds}
             rows[-1] |= {"within": bool(abs(difference.mean()) <= 0.005 + 2 * error)}
-            rows[-1] |= {"curve": curves.mean(axis=0).tolist(), "their_curve": theirs.mean(axis=0).tolist()}
+            rows[-1] |= {"curves": curves.tolist(), "their_curves": theirs.tolist()}
             print(line(rows[-1]), flush=True)
     if options.out:
         import skactiveml

@@ -1,9 +1,10 @@
-"""k-means for all seeds: seeded by exact D^2 sampling, then Lloyd's iterations or mini-batches.
+"""k-means for all seeds: seeded by greedy k-means++, then Lloyd's iterations or mini-batches.
 
 Each seed clusters its own rows of one shared matrix, given as a list, so that no seed copies the pool. Shapes follow
 the largest number of clusters; how many there are is a number, so a count that grows does not compile anew.
 """
 
+import math
 from functools import partial
 from typing import NamedTuple
 
@@ -12,10 +13,12 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxal import blocks, lazy
-from jaxal.distances import Points, products, squared
+from jaxal.distances import Points, above_rounding, products
 
 _MAX_ITER = 300  # as in scikit-learn, and so are the other constants
 _TOL = 1e-4  # centers that move no more than this share of the variance are done
+_SEED_ROWS = 15_000  # rows that first centers are drawn from, as for mini-batches of 5,000
+_TABLE = 2**27  # squared distances kept while seeding: 512 MB
 _MINI_EPOCHS = 100
 _MINI_PATIENCE = 10  # mini-batches without a lower smoothed inertia
 _MINI_REASSIGN = 0.01  # clusters with fewer rows than this share of the largest one's are put elsewhere
@@ -36,17 +39,18 @@ def kmeans(keys, points: Points, rows, valid, clusters, *, most: int, batch: int
     """Cluster rows by Euclidean distance.
 
     Args:
-        keys: (S,). points: the pool. rows: (S, M) int32. valid: (S, M) bool, rows that count.
+        keys: (S,). points: the pool. rows: (S, M) int32, or (1, M) the same for all seeds.
+        valid: (S, M) bool, rows that count.
         clusters: K, at most the number of valid rows. most: static, the largest K this shape is compiled for.
         batch: rows of a mini-batch; None: Lloyd's algorithm on all rows.
     Returns: `Clusters`. A cluster is empty only where distinct rows are fewer than K.
     Cost: an iteration compares M rows with `most` centers; seeds one after the other.
     Reference: Lloyd 1982; Arthur and Vassilvitskii, SODA 2007; Sculley, WWW 2010 (mini-batches).
-    Differs from: scikit-learn draws several candidates for each first center and keeps the best.
     """
     most = min(most, rows.shape[1])
     seed_keys, batch_keys = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
     chosen = _seeding(seed_keys, points, rows, valid, clusters, most)
+    rows = jnp.broadcast_to(rows, valid.shape)
     centers = points.at(jnp.take_along_axis(rows, chosen, axis=1))
 
     def one(seed):
@@ -60,28 +64,62 @@ def kmeans(keys, points: Points, rows, valid, clusters, *, most: int, batch: int
 
 
 def _seeding(keys, points, rows, valid, clusters, most):
-    """Positions in `rows`, (S, most): each drawn with probability proportional to its squared distance to the others.
-    Those after the first K mean nothing."""
-    s = jnp.arange(rows.shape[0], dtype=jnp.int32)[:, None]
+    """The first centers by greedy k-means++: positions in `rows`, (S, most); those after the first K mean nothing.
 
-    def at(positions):
-        return points.at(rows[s, positions])
+    Of more than `_SEED_ROWS` rows each seed sees a random part.
+    """
+    n = valid.shape[1]
+    part_keys, keys = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
+    lots = jnp.where(valid, jax.vmap(lambda key: lazy.priorities(key, n))(part_keys), -1)
+    size = min(n, max(_SEED_ROWS, 3 * most))
+    if len(rows) == 1 and size == n:
+        return _plus_plus(keys, points, rows[0], lots, clusters, most)
 
-    def nearest(centers, known):
-        def one(seed):
-            rows, centers, known = seed
-            return _nearest(points, rows, centers, known)[1]
+    def one(seed):
+        key, rows, lots = seed
+        part = jnp.argsort(-lots)[:size].astype(jnp.int32) if size < n else jnp.arange(n, dtype=jnp.int32)
+        return part[_plus_plus(key[None], points, rows[part], lots[None, part], clusters, most)[0]]
 
-        return lax.map(one, (rows, centers, known))
+    return lax.map(one, (keys, jnp.broadcast_to(rows, valid.shape), lots))
 
-    first_keys, keys = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
-    lots = jax.vmap(lambda key: lazy.priorities(key, rows.shape[1]))(first_keys)
-    first = jnp.argmax(jnp.where(valid, lots, -1), axis=1).astype(jnp.int32)
-    metric = lazy.Metric(at, squared, nearest, points.X.shape[1])
-    # |x - f| <= |x| + |f|, about the mean
-    norms = jax.vmap(lambda rows: points.norms.centered[rows])(rows)
-    bounds = (jnp.sqrt(norms) + jnp.sqrt(jnp.take_along_axis(norms, first[:, None], axis=1))) ** 2
-    return lazy.sample(keys, first, bounds, valid, most, metric, clusters)[0]
+
+def _plus_plus(keys, points, rows, lots, clusters, most):
+    """Positions (S, most) in rows (R,), the same for all seeds; lots (S, R): the largest comes first, -1 never.
+
+    A center is the best of a few candidates drawn with probability proportional to their squared distance to those
+    before: the one that takes most from the sum of all squared distances.
+    Reference: Arthur and Vassilvitskii, SODA 2007, section 5; the number of candidates is scikit-learn's.
+    """
+    s, size = jnp.arange(len(keys), dtype=jnp.int32), len(rows)
+    x, norms, trials = points.at(rows), points.norms.centered[rows], 2 + int(math.log(most))
+
+    def compared(some, norm):
+        """Squared distances (S, P, R) of centered rows (S, P, D) to all."""
+        scale = norm[:, :, None] + norms[None, None]
+        return above_rounding(scale - 2 * jnp.tensordot(some, x, (2, 1), precision=lax.Precision.HIGHEST), scale)
+
+    # Where more rows are compared than there are, all pairs at once: one large product.
+    table = compared(x[None], norms[None])[0] if trials * most > size and size * size <= _TABLE else None
+
+    def apart(chosen):
+        return compared(x[chosen], norms[chosen]) if table is None else table[chosen]
+
+    def choose(i, state):
+        nearest, chosen = state
+        u = jax.vmap(lambda key: jax.random.uniform(jax.random.fold_in(key, i), (2, trials), x.dtype))(keys)
+        blocks = lazy.blocked(nearest, 0)
+        block = lazy.invert(blocks.sum(axis=2)[:, None], u[:, 0])
+        drawn = block * blocks.shape[2] + lazy.invert(blocks[s[:, None], block], u[:, 1])
+        drawn = jnp.minimum(drawn, size - 1)  # all distances are 0: any row will do
+        left = jnp.minimum(apart(drawn), nearest[:, None])
+        best = jnp.argmax((nearest[:, None] - left).sum(axis=2), axis=1)  # what is taken: sums of it do not round off
+        row = drawn[s, best]
+        return left[s, best].at[s, row].set(0), chosen.at[:, i].set(row)
+
+    first = jnp.argmax(lots, axis=1).astype(jnp.int32)
+    nearest = jnp.where(lots >= 0, apart(first[:, None])[:, 0], 0).at[s, first].set(0)
+    chosen = jnp.broadcast_to(first[:, None], (len(keys), most))
+    return lax.fori_loop(1, clusters, choose, (nearest, chosen))[1]
 
 
 def _nearest(points, rows, centers, known):

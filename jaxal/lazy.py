@@ -5,8 +5,8 @@ value computed earlier bounds the value now from above, and most rows never need
 
 - `greedy`: the row of the largest value, again and again. Take the largest bound, compute its value; if that is still
   the largest it is the maximum, with every other row left alone (the lazy greedy algorithm, Minoux 1978).
-- `sample`: rows with probability proportional to their squared distance to the centers (D^2 sampling, the seeding of
-  k-means++, Arthur and Vassilvitskii 2007). Draw from the bounds, accept with probability value / bound: exactly the
+- `sample`: rows with probability proportional to their squared distance to the centers (D^2 sampling, as k-means++,
+  Arthur and Vassilvitskii 2007). Draw from the bounds, accept with probability value / bound: exactly the
   distribution of the values, whatever the bounds are and however often they were renewed.
 
 Both loop over all seeds at once on an explicit axis S: a vmapped while loop would copy all bounds of all seeds at every
@@ -75,18 +75,16 @@ class _Draws(NamedTuple):
     idle: Array  # (S,) steps since the bounds were renewed that chose nothing
 
 
-def sample(keys, first, weights, free, n_picks: int, metric: Metric, limit=None):
+def sample(keys, first, weights, free, n_picks: int, metric: Metric):
     """Distinct rows, each drawn with probability proportional to its squared distance to those before it.
 
     Args:
         keys: (S,). first: (S,) int32, the first row. n_picks: B, `first` included, static; at most the rows free.
-        limit: stop after so many picks, not static; None: n_picks.
         weights: (S, N) upper bounds of the squared distances to `first`. free: (S, N) bool, rows that may be drawn.
     Returns: rows (S, B) int32 and squared distances (S, B) when drawn. When all are 0 the rest is drawn uniformly.
     Cost: a few proposals a pick, each compared with the centers since the last renewal.
     """
     n_seeds, n = weights.shape
-    limit = n_picks if limit is None else limit
     size, window = block_size(n), min(_WINDOW, n_picks)
     seeds = jnp.arange(n_seeds, dtype=jnp.int32)[:, None]
 
@@ -112,8 +110,8 @@ def sample(keys, first, weights, free, n_picks: int, metric: Metric, limit=None)
     def draw(key, state: _Draws):
         """(S, P) rows with probability proportional to the weights, and uniforms (S, P) to accept them by."""
         u = jax.vmap(lambda key: jax.random.uniform(key, (3, _PROPOSALS), weights.dtype))(key)
-        block = _invert(state.sums[:, None], u[:, 0])
-        within = _invert(state.weights[seeds, block], u[:, 1])
+        block = invert(state.sums[:, None], u[:, 0])
+        within = invert(state.weights[seeds, block], u[:, 1])
         return block * size + within, u[:, 2]
 
     def going(state: _Draws):
@@ -124,7 +122,7 @@ def sample(keys, first, weights, free, n_picks: int, metric: Metric, limit=None)
         drained = ~(state.sums.sum(axis=1) > 0)
         recent = state.recent.astype(jnp.float32)
         spent = (state.idle.astype(jnp.float32) * step_price() > n * metric.cost * recent) & (state.recent > 0)
-        return (state.count < limit) & ~(drained | spent | (state.recent == window))
+        return (state.count < n_picks) & ~(drained | spent | (state.recent == window))
 
     def step(state: _Draws) -> _Draws:
         active = going(state)
@@ -163,7 +161,7 @@ def sample(keys, first, weights, free, n_picks: int, metric: Metric, limit=None)
 
     def stage(state: _Draws) -> _Draws:
         state = lax.while_loop(lambda state: going(state).any(), step, state)
-        return lax.cond((state.count < limit).any(), renew, lambda state: state, state)
+        return lax.cond((state.count < n_picks).any(), renew, lambda state: state, state)
 
     blocks = blocked(jnp.where(free, weights, 0), 0)
     nothing = jnp.zeros(n_seeds, jnp.int32)
@@ -184,7 +182,7 @@ def sample(keys, first, weights, free, n_picks: int, metric: Metric, limit=None)
     state = choose(
         state, first, flat(blocks, n)[seeds[:, 0], first], jax.tree.map(lambda p: p[:, 0], points), nothing == 0
     )
-    state = lax.while_loop(lambda state: (state.count < limit).any(), stage, state)
+    state = lax.while_loop(lambda state: (state.count < n_picks).any(), stage, state)
     return state.rows, state.values
 
 
@@ -308,7 +306,7 @@ def priorities(key, n: int) -> Array:
     return (jax.random.bits(key, (n,), jnp.uint32) >> 1).astype(jnp.int32)
 
 
-def _invert(weights, u):
+def invert(weights, u):
     """Positions (S, P), drawn with probability proportional to weights (S, P or 1, K), by uniforms (S, P)."""
     cumulative = jnp.cumsum(weights, axis=2)
     below = cumulative <= (u * cumulative[..., -1])[..., None]

@@ -60,7 +60,7 @@ def _select(keys, aux, state, clusters, most, batch, rule):
     n_seeds, n = state.labels.shape
     points = distances.Points(state.X, aux)
     cluster_keys, lot_keys = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
-    rows = jnp.broadcast_to(jnp.arange(n, dtype=jnp.int32)[None], (n_seeds, n))
+    rows = jnp.arange(n, dtype=jnp.int32)[None]
     found = kmeans(cluster_keys, points, rows, jnp.ones((n_seeds, n), bool), clusters, most=most, batch=batch)
 
     def one(seed):
