@@ -18,7 +18,7 @@ from jaxal.distances import Points, above_rounding, products
 _MAX_ITER = 300  # as in scikit-learn, and so are the other constants
 _TOL = 1e-4  # centers that move no more than this share of the variance are done
 _SEED_ROWS = 15_000  # rows that first centers are drawn from, as for mini-batches of 5,000
-_TABLE = 2**27  # squared distances kept while seeding: 512 MB
+_TABLE = 2**27  # squared distances kept while seeding: 512 MB in float32
 _MINI_EPOCHS = 100
 _MINI_PATIENCE = 10  # mini-batches without a lower smoothed inertia
 _MINI_REASSIGN = 0.01  # clusters with fewer rows than this share of the largest one's are put elsewhere
@@ -107,9 +107,9 @@ def _plus_plus(keys, points, rows, lots, clusters, most):
     def choose(i, state):
         nearest, chosen = state
         u = jax.vmap(lambda key: jax.random.uniform(jax.random.fold_in(key, i), (2, trials), x.dtype))(keys)
-        blocks = lazy.blocked(nearest, 0)
-        block = lazy.invert(blocks.sum(axis=2)[:, None], u[:, 0])
-        drawn = block * blocks.shape[2] + lazy.invert(blocks[s[:, None], block], u[:, 1])
+        weights = lazy.blocked(nearest, 0)
+        block = lazy.invert(weights.sum(axis=2)[:, None], u[:, 0])
+        drawn = block * weights.shape[2] + lazy.invert(weights[s[:, None], block], u[:, 1])
         drawn = jnp.minimum(drawn, size - 1)  # all distances are 0: any row will do
         left = jnp.minimum(apart(drawn), nearest[:, None])
         best = jnp.argmax((nearest[:, None] - left).sum(axis=2), axis=1)  # what is taken: sums of it do not round off
