@@ -26,6 +26,7 @@ from jaxal.strategies.interface import Strategy, check_setting
 
 _KEPT_BYTES = 1 << 29  # balls of all rows are kept while they take no more, up to 65,000 rows; else computed anew
 _BLOCK = 1 << 22  # distances held at a time
+_VERSION = 2  # of how radius and balls are computed, k-means included: raised when that changes, so no cache stays
 _GRID = np.arange(0.2, 2.2, 0.2)  # radii that scikit-activeml tries
 
 
@@ -74,10 +75,9 @@ def probcover(variant="official", delta: float | None = None, alpha: float = 0.9
     def prepare(pool, key):
         cache = None
         if pool.path is not None:
-            settings = [pool.fingerprint, variant, delta, alpha, np.asarray(jax.random.key_data(key)).tolist()]
-            cache = (
-                Path(pool.path) / f"probcover-{hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]}.cache"
-            )
+            seed = np.asarray(jax.random.key_data(key)).tolist()
+            settings = json.dumps([_VERSION, pool.fingerprint, variant, delta, alpha, seed])
+            cache = Path(pool.path) / f"probcover-{hashlib.sha256(settings.encode()).hexdigest()[:16]}.cache"
         norms = distances.norms(pool.X, normalize=official)
         graph = _read(cache, norms, len(pool.X))
         if graph is None:
