@@ -222,12 +222,33 @@ def _fit_one(X, y, weight, init, C, tol, max_iter, intercept):
         lambda c: unfinished(c[0], c[2]) & (c[3] < 2), solve, (evaluate(start), memory, 0, 0)
     )
     W, b = point.params
-    b = b - _matmul("cd,od->c", W, mean)
+    b = _uncentred(W, b, mean)
     # For rows as they came b may be large and its rounding coarse. Moving a logit by r moves a probability by r / 2.
-    rounding = jnp.finfo(X.dtype).eps * (jnp.abs(b) + _matmul("cd,od->c", jnp.abs(W), jnp.abs(mean))).max()
+    rounding = jnp.finfo(X.dtype).eps / 2 * jnp.abs(b).max()
     size = (_matmul("ol,ld->od", weight, jnp.abs(X)) + jnp.abs(mean)).max()
     gradient_max = largest(point.grad) + rounding / 2 * size
     return Fit(Params(W, jnp.where(seen, b, -jnp.inf)), iterations, gradient_max <= tol, gradient_max, point.f)
+
+
+def _uncentred(W, b, mean):
+    """b - W mean (C,) of weights (C, D) and mean (1, D), as if it were computed with twice the digits and then rounded:
+    the terms may be large and their sum small. Halves of numbers have exact products; what a sum loses is kept."""
+    info = jnp.finfo(W.dtype)
+
+    def halves(a):
+        high = lax.reduce_precision(a, info.nexp, (info.nmant + 1) // 2 - 1)
+        return high, a - high
+
+    def add(one, other):
+        (a, lost_a), (b, lost_b) = one, other
+        total = a + b
+        part = total - a
+        return total, lost_a + lost_b + ((a - (total - part)) + (b - part))
+
+    terms = jnp.concatenate([b[:, None], *(-w * m for w in halves(W) for m in halves(mean))], axis=1)
+    zero = jnp.zeros((), W.dtype)
+    total, lost = lax.reduce((terms, jnp.zeros_like(terms)), (zero, zero), add, (1,))
+    return total + lost
 
 
 def _times(W, X):

@@ -1,6 +1,7 @@
 """The classifier against scikit-learn, a plain NumPy objective, and the rules for degenerate label sets."""
 
 import warnings
+from fractions import Fraction
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import softmax_regression as plain
+from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
 from jaxal import logreg
@@ -212,6 +214,27 @@ def check_honest(fit, X, y, C, start):
     assert fit.converged == (fit.gradient <= 1e-4)
     # float32 sums of terms of size |X| carry this much noise; `converged` may not claim more than it can see
     assert not fit.converged or true_gradient(fit.params, X, y, C) <= 1e-4 + 1e-6 * np.abs(X64).max()
+
+
+def test_fits_of_raw_pixels_converge():
+    X, y = load_digits(return_X_y=True)
+    X, y = X[:1000].astype(np.float32), y[:1000]
+    fit = fit_one(X, y, 10)
+    assert fit.converged and true_gradient(fit.params, X, y, 1.0) <= fit.gradient
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_intercepts_are_rounded_once(dtype):
+    """As if computed with twice the digits and then rounded, where the terms are far larger than their sum."""
+    rng = np.random.default_rng(3)
+    with jax.enable_x64(dtype == np.float64):
+        W, b, mean = (rng.normal(at, 10, shape).astype(dtype) for at, shape in [(0, (5, 300)), (0, 5), (100, (1, 300))])
+        W[:, 0] -= (W @ mean[0]) / mean[0, 0]
+        got = np.asarray(jax.jit(logreg._uncentred)(W, b, mean))
+    for row, intercept, ours in zip(W.tolist(), b.tolist(), got.tolist(), strict=True):
+        terms = [Fraction(intercept), *(-Fraction(w) * Fraction(m) for w, m in zip(row, mean[0].tolist(), strict=True))]
+        eps, exact = Fraction(float(np.finfo(dtype).eps)), sum(terms)
+        assert abs(Fraction(ours) - exact) <= eps / 2 * abs(exact) + eps**2 * sum(map(abs, terms))
 
 
 HARD = {
