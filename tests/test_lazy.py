@@ -91,9 +91,23 @@ def test_coreset_leaves_a_seed_alone_that_lags_behind_where_it_does_not_matter()
     state = state_of(X, [[-1, 0, -1]] * 2)
     aux = loop.prepare(strategy, Pool(X))
     carry = module._choose(strategy.init(aux, state), jnp.array([2, 2]), jnp.array([True, True]))
-    carry = module._catch_up(state.X, aux, carry._replace(radius=jnp.array([1.0, 10.0])))
+    carry = module._catch_up(state.X, aux, carry._replace(near=jnp.array([1.0, 10.0])))
     np.testing.assert_array_equal(carry.bounds[:, 0], [1, 4])
     np.testing.assert_array_equal(carry.seen[:, 0], [2, 1])
+
+
+def test_coreset_leaves_most_rows_alone_where_all_are_about_as_far(monkeypatch):
+    """In many dimensions distances hardly differ, so rows a little nearer than the last choice are nearly all."""
+    monkeypatch.setattr(lazy, "step_price", lambda: NEVER)
+    X = np.random.default_rng(5).normal(size=(3000, 200)).astype(np.float32)
+    labels, strategy = some_labels(np.random.default_rng(6), 2, 3000, 100), make("coreset")
+    aux, state = loop.prepare(strategy, Pool(X)), state_of(X, labels, batch_size=50)
+    carry = strategy.init(aux, state)
+    for _ in range(4):
+        rows, _, carry = loop.compiled(strategy)(loop.keys(range(2), 0), aux, carry, state)
+        np.put_along_axis(labels, np.asarray(rows), 0, axis=1)
+        state = state_of(X, labels, batch_size=50)
+    assert np.asarray(carry.seen > 100).mean() < 0.5  # .37; .78 when all within .85 of the last choice were looked at
 
 
 @pytest.mark.parametrize("n_labeled", [0, 4])

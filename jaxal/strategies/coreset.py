@@ -12,7 +12,7 @@ from jaxal.strategies.interface import Strategy
 
 _WINDOW = 64  # centers that a candidate is compared with at a time
 _ROWS = 256  # rows that are brought up to date at a time
-_SHRINKS = 0.85  # what is left of the squared radius after a query, at least, as a rule
+_CAUTION = 1.5  # the power of the last query's shrinkage that the next is expected to stay above
 _CHUNK = 256  # centers that all rows are compared with at a time
 
 
@@ -24,7 +24,7 @@ class Carry(NamedTuple):
     base: Array  # (S,) int32 centers that every bound includes
     centers: Array  # (S, N) int32, the labeled rows in order, first `count` of them
     count: Array  # (S,) int32
-    radius: Array  # (S,) squared distance at which the last row was chosen, inf at first
+    near: Array  # (S,) squared distance above which the next query will look, as a rule; inf at first
 
 
 def coreset(variant="official"):
@@ -48,8 +48,8 @@ def _init(aux, state):
     count = labeled.sum(axis=1, dtype=jnp.int32)
     nothing = jnp.zeros(n_seeds, jnp.int32)
     bounds = jnp.where(labeled, -jnp.inf, jnp.asarray(jnp.inf, state.X.dtype))
-    radius = jnp.full(n_seeds, jnp.inf, bounds.dtype)
-    carry = Carry(bounds, jnp.zeros((n_seeds, n), jnp.int32), nothing, centers, count, radius)
+    near = jnp.full(n_seeds, jnp.inf, bounds.dtype)
+    carry = Carry(bounds, jnp.zeros((n_seeds, n), jnp.int32), nothing, centers, count, near)
     bounds, carry = _renew(state.X, aux, carry, bounds)
     return carry._replace(bounds=bounds)
 
@@ -64,20 +64,31 @@ def _select(keys, aux, carry, state):
         price=lambda carry: X.size * (carry.count - carry.base).max().astype(jnp.float32),
     )
     rows, scores, bounds, carry = lazy.greedy(keys, carry.bounds, state.batch_size, task, carry)
-    return rows, jnp.sqrt(scores), carry._replace(bounds=bounds, radius=scores[:, -1])
+    return rows, jnp.sqrt(scores), carry._replace(bounds=bounds, near=_expected(scores))
+
+
+def _expected(scores):
+    """Where a query as long as the last will end, (S,), from the squared distances (S, B) at which that chose.
+
+    By which factor it shrinks depends on the pool: at L = 3,000 of Banking77 by .94, in 50 Gaussian clusters of 768
+    dimensions by .99, where a fixed .85 would be all of the pool (N = 50k: .48 s a query instead of .06). It nears 1
+    from query to query, but not steadily, and some rows too many cost less than some too few.
+    """
+    first, end = jnp.where(scores < jnp.inf, scores, 0).max(axis=1), scores[:, -1]
+    return end * jnp.where(first > 0, end / first, 1) ** _CAUTION
 
 
 def _catch_up(X, aux, carry):
     """Bring the bounds that this query will look at up to date, many at a time, at the price of matrix products.
 
     One after the other they would meet all centers of the queries before: at L = 2,750 of Banking77 that took .34 s.
-    Which rows: those not much nearer than the last row that was chosen. Those that lack most centers come first, as a
+    Which rows: those farther than where the query is expected to end. Those that lack most centers come first, as a
     product compares all its rows with all centers that any of them lacks.
     """
-    n_rows, near = min(X.shape[0], _ROWS), (_SHRINKS * carry.radius)[:, None]
+    n_rows = min(X.shape[0], _ROWS)
 
     def wanted(carry):
-        return (carry.seen < carry.count[:, None]) & (carry.bounds > near)
+        return (carry.seen < carry.count[:, None]) & (carry.bounds > carry.near[:, None])
 
     def compare(carry):
         behind = jnp.where(wanted(carry), carry.count[:, None] - carry.seen, 0).astype(jnp.float32)
