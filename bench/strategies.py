@@ -9,12 +9,14 @@ with each number of threads. `variant=skactiveml`, which computes what theirs do
 their start: bounds from scratch, and the pass over all pairs of rows.
 
 `scaling`: synthetic rows (768 dimensions, 50 clusters, 3 classes), L = 1,000, b = 200; one query from bounds that
-queries before have left, and the start apart; margin for comparison, and one cycle's fit and evaluation. Peak memory is
-that of the process.
+queries before have left, and the start apart; margin for comparison, and one cycle's fit and evaluation. Each row of
+the table is a process of its own, with its peak memory. What runs k-means or compares all pairs of rows, with 5 seeds.
 """
 
 import argparse
 import json
+import math
+import multiprocessing
 import os
 import resource
 import time
@@ -26,7 +28,6 @@ import numpy as np
 
 SEEDS = 5
 KEEPS = ("coreset", "probcover")  # bounds from query to query
-HEAVY = ("typiclust", "dropquery", "probcover")  # k-means, and all pairs of rows: 5 seeds, no large pools
 
 
 def best(f, times=5, enough=20.0):
@@ -180,17 +181,19 @@ def synthetic(n, dim=768, n_classes=3, n_clusters=50):
 
 
 def memory():
-    """Peak GB of this process so far."""
+    """Peak GB of this process."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
-def one_size(n, n_seeds, names, heavy_rows):
-    """Rows of the table for a pool of n rows."""
+def one_row(size):
+    """The row of the table for a pool of n rows, a number of seeds and a strategy."""
     import jax
 
     from jaxal import Pool, logreg
     from jaxal.metrics import evaluate
 
+    warnings.filterwarnings("ignore")
+    n, n_seeds, name = size
     X, y = synthetic(n)
     pool = Pool(X, y)
     state = state_of(X, y, 1000, 200, n_seeds, 3)
@@ -199,33 +202,46 @@ def one_size(n, n_seeds, names, heavy_rows):
     fit, _ = best(lambda: logreg.fit_rows(state.X, train, y[train], zeros))
     X_test, y_test = state.X[:10_000], y[:10_000]
     evaluation, _ = best(lambda: evaluate(np.asarray(logreg.predict(state.params, X_test)), y_test, 3))
-    for name in names:
-        if name in HEAVY and (n_seeds != SEEDS or n > (50_000 if name == "probcover" else heavy_rows)):
-            continue
-        row = {"N": n, "S": n_seeds, "strategy": name, **ours(name, state, pool)[0]}
-        yield row | {"cycle": fit + evaluation + row["seconds"], "pool_gb": X.nbytes / 1e9, "peak_gb": memory()}
+    row = {"N": n, "S": n_seeds, "strategy": name, **ours(name, state, pool)[0]}
+    return row | {"cycle": fit + evaluation + row["seconds"], "pool_gb": X.nbytes / 1e9, "peak_gb": memory()}
 
 
 def scaling(options):
-    import jax
-
-    from jaxal import loop
-
-    rows = []
-    plan = [(n, SEEDS) for n in map(int, options.rows.split(","))]
-    plan += [(int(options.seed_rows), s) for s in map(int, options.seeds.split(",")) if s != SEEDS]
-    for n, n_seeds in plan:
-        for row in one_size(n, n_seeds, options.strategies.split(","), options.heavy_rows):
+    rows, names = [], options.strategies.split(",")
+    largest = {"typiclust": options.heavy_rows, "dropquery": options.heavy_rows, "probcover": options.probcover_rows}
+    plan = [(int(n), SEEDS, name) for n in options.rows.split(",") for name in names]
+    plan = [row for row in plan if row[0] <= largest.get(row[2], math.inf)]
+    plan += [
+        (int(options.seed_rows), int(s), name)
+        for s in options.seeds.split(",")
+        for name in names
+        if int(s) != SEEDS and name not in largest
+    ]
+    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as fresh:  # peak memory is a process's
+        for row in fresh.imap(one_row, plan):
             rows.append(row)
             print(scaling_line(row), flush=True)
-            write(options, "strategies-scaling", rows, SCALING, scaling_line)
-        jax.clear_caches()
-        loop.compiled.cache_clear()
+            write(options, "strategies-scaling", rows, SCALING, scaling_line, projection(rows))
+
+
+def projection(rows):
+    """What ProbCover's start would take on larger pools, from the largest that was measured."""
+    measured = [row for row in rows if row["strategy"] == "probcover"]
+    if not measured:
+        return ""
+    last = measured[-1]
+    times = [
+        f"{n:,}: {last['start'] * (n / last['N']) ** 2:,.0f} s" for n in (100_000, 200_000, 400_000) if n > last["N"]
+    ]
+    return (
+        "\nThe start of probcover is two passes over all pairs of rows, whatever S: "
+        f"{last['start']:.1f} s x (N / {last['N']:,})^2. Projected: {', '.join(times)}.\n"
+    )
 
 
 SCALING = (
     "| N | S | strategy | query, s | the start apart, s | whole cycle, s | first call with compiling, s |"
-    " pool, GB | peak memory so far, GB |\n|---|---|---|---|---|---|---|---|---|"
+    " pool, GB | peak memory, GB |\n|---|---|---|---|---|---|---|---|---|"
 )
 
 
@@ -236,7 +252,7 @@ def scaling_line(row):
     )
 
 
-def write(options, stem, rows, header, line):
+def write(options, stem, rows, header, line, below=""):
     if options.out is None:
         return
     import jax
@@ -245,7 +261,8 @@ def write(options, stem, rows, header, line):
     about = {"jax": jax.__version__, "device": jax.devices()[0].device_kind, "cores": os.cpu_count(), "rows": rows}
     path = options.out / stem
     path.with_suffix(".json").write_text(json.dumps(about, indent=1, default=float) + "\n")
-    path.with_suffix(".md").write_text(f"{os.cpu_count()} cores\n\n{header}\n" + "".join(line(r) + "\n" for r in rows))
+    table = "".join(line(row) + "\n" for row in rows)
+    path.with_suffix(".md").write_text(f"{os.cpu_count()} cores\n\n{header}\n{table}{below}")
 
 
 def main():
@@ -262,6 +279,7 @@ def main():
     other.add_argument("--seeds", default="1,5,20,50")
     other.add_argument("--seed-rows", default="50000", help="rows of the pool when seeds vary")
     other.add_argument("--heavy-rows", type=int, default=100_000, help="largest pool of typiclust and dropquery")
+    other.add_argument("--probcover-rows", type=int, default=50_000, help="largest pool of probcover")
     other.set_defaults(run=scaling)
     for verb in (command, other):
         verb.add_argument("--strategies", default=every)
