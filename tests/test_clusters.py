@@ -305,6 +305,20 @@ def test_dropquery_needs_our_classifier_and_a_mask():
         make("dropquery", n_masks=0)
 
 
+@pytest.mark.parametrize("variant, same", [("skactiveml", True), ("official", False)])
+def test_typiclust_of_scikit_activeml_begins_every_query_with_the_same_clusters(variant, same):
+    X = np.random.default_rng(14).normal(size=(150, 4)).astype(np.float32)
+    state = State(jnp.asarray(X), jnp.full((2, 150), -1, jnp.int32), logreg.zeros(2, 2, 4, jnp.float32), None, 12)
+    strategy = make("typiclust", variant)
+    aux = loop.prepare(strategy, Pool(X))
+    carry, picks = strategy.init(aux, state), []
+    for cycle in range(2):
+        rows, _, carry = strategy.select(loop.keys([0, 1], cycle), aux, carry, state)
+        picks.append([set(row) for row in np.asarray(rows).tolist()])  # with nothing labeled one of each cluster
+    assert [a == b for a, b in zip(*picks, strict=True)] == [same, same]
+    assert picks[0][0] != picks[0][1]
+
+
 def test_clustering_strategies_compile_no_more_often_than_there_are_buckets():
     """Labeled rows that grow by 5 a query: 15 to 40 clusters are one shape."""
     X = np.random.default_rng(13).normal(size=(150, 4)).astype(np.float32)

@@ -48,7 +48,7 @@ for variant in ("official", "skactiveml"):
     KERNELS |= {
         f"typiclust {variant}": (
             lambda k, a, s, r=TYPICLUST[variant], b=8 if variant == "official" else None: typiclust._select(
-                k, a, s, 7, 16, b, r
+                k, k, a, s, 7, 16, b, r
             ),
             (KEYS, NORMS, STATE),
         ),

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
+from jax import Array, lax
 
 from jaxal import distances, lazy, logreg, neighbors
 from jaxal.kmeans import kmeans
@@ -25,6 +25,13 @@ class _Rule(NamedTuple):
     official: bool
 
 
+class Carry(NamedTuple):
+    """Kept from cycle to cycle by the variant skactiveml: what k-means begins with."""
+
+    keys: Array  # (S,) those of the first query
+    known: Array  # (S,) bool, whether there was one
+
+
 def typiclust(variant="official", k: int | None = None):
     """k-means into as many clusters as rows will be labeled; then a row each from those with no label, largest first.
 
@@ -33,6 +40,8 @@ def typiclust(variant="official", k: int | None = None):
     official: rows of length 1; at most 500 clusters, mini-batches above 50; k = 20 or half the cluster, squared
     distances; clusters of 5 rows or fewer come last; order by labels in the cluster, then by size, and round again.
     skactiveml: rows as they are, no limit on clusters, Lloyd, k = 5, no small clusters; ties in order at random.
+    k-means begins with the same random numbers in every query of a run, as there with an int `random_state`, so that
+    clusters of one query live on in the next.
     Both: where the rule finds no row, clusters with labels or small ones give their most typical one.
     Cost: k-means, O(N K D) an iteration, then distances within the clusters picked from.
     Reference: Hacohen et al., ICML 2022, section 4.
@@ -43,23 +52,30 @@ def typiclust(variant="official", k: int | None = None):
     def prepare(pool, key):
         return distances.norms(pool.X, normalize=official)
 
+    def init(aux, state):
+        n_seeds = len(state.labels)
+        return () if official else Carry(jax.random.split(jax.random.key(0), n_seeds), jnp.zeros(n_seeds, bool))
+
     def select(keys, aux, carry, state):
         n = state.X.shape[0]
         n_labeled = int(np.asarray(state.labeled.sum(axis=1)).max())
         clusters = min(n_labeled + state.batch_size, n)
         clusters = min(clusters, _MOST_CLUSTERS) if official else clusters
         batch = _MINI_BATCH if official and clusters > _LARGEST_LLOYD else None
-        rows, scores = _select(keys, aux, state, clusters, min(logreg.bucket(clusters), n), batch, rule)
+        if not official:
+            carry = Carry(jnp.where(carry.known, carry.keys, keys), jnp.ones_like(carry.known))
+        cluster_keys = keys if official else carry.keys
+        rows, scores = _select(keys, cluster_keys, aux, state, clusters, min(logreg.bucket(clusters), n), batch, rule)
         return rows, scores, carry
 
-    return Strategy(prepare, lambda aux, state: (), select, host=True)
+    return Strategy(prepare, init, select, host=True)
 
 
 @partial(jax.jit, static_argnames=("most", "batch", "rule"))
-def _select(keys, aux, state, clusters, most, batch, rule):
+def _select(keys, cluster_keys, aux, state, clusters, most, batch, rule):
     n_seeds, n = state.labels.shape
     points = distances.Points(state.X, aux)
-    cluster_keys, lot_keys = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
+    cluster_keys, lot_keys = (jax.vmap(jax.random.split)(keys)[:, i] for keys, i in ((cluster_keys, 0), (keys, 1)))
     rows = jnp.arange(n, dtype=jnp.int32)[None]
     found = kmeans(cluster_keys, points, rows, jnp.ones((n_seeds, n), bool), clusters, most=most, batch=batch)
 
