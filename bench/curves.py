@@ -71,7 +71,8 @@ def main():
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--cycles", type=int, default=20)
     parser.add_argument("--rival-seeds", default="", help="fewer seeds of theirs: badge=1,typiclust=2")
-    parser.add_argument("--out", type=Path, help="folder for curves-<pool>.json and .md")
+    parser.add_argument("--out", type=Path, help="folder for curves-<pool>-<seeds>-seeds.json and .md")
+    parser.add_argument("--update", action="store_true", help="keep other rows of that file, and theirs of these")
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
     fewer = {name: int(n) for name, n in (item.split("=") for item in options.rival_seeds.split(",") if item)}
@@ -79,7 +80,7 @@ def main():
     import jaxal
 
     pool = jaxal.load(str(options.pool))
-    rows = []
+    rows, earlier = [], before(options) if options.update else {}
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as workers:
         for name in options.strategies.split(","):
             began = time.perf_counter()
@@ -88,13 +89,16 @@ def main():
             seconds = time.perf_counter() - began - result.compile_seconds
             curves = result.to_pandas().pivot(index="seed", columns="cycle", values="accuracy").to_numpy()
             initial = result.picks.query("cycle == 0").groupby("seed")["row"].apply(np.array).to_list()
-            n = fewer.get(name, options.seeds)
-            asked = [
-                workers.submit(their_curve, options.pool, name, initial[s], options.cycles, options.batch_size, s)
-                for s in range(n)
-            ]
-            theirs = np.array([job.result()[0] for job in asked])
-            their_seconds = sum(job.result()[1] for job in asked) / n * options.seeds
+            n, known = fewer.get(name, options.seeds), earlier.get(name)
+            if known and known["their_seeds"] == n and np.array_equal(np.array(known["curves"])[:, 0], curves[:, 0]):
+                theirs, their_seconds = np.array(known["their_curves"]), known["their_seconds"]
+            else:
+                asked = [
+                    workers.submit(their_curve, options.pool, name, initial[s], options.cycles, options.batch_size, s)
+                    for s in range(n)
+                ]
+                theirs = np.array([job.result()[0] for job in asked])
+                their_seconds = sum(job.result()[1] for job in asked) / n * options.seeds
             difference = (curves[:n] - theirs).mean(axis=1)  # paired: same initial rows
             # one seed of theirs: the spread of ours, in both
             error = difference.std(ddof=1) / np.sqrt(n) if n > 1 else curves.mean(axis=1).std(ddof=1) * np.sqrt(2)
@@ -109,14 +113,30 @@ def main():
         import sklearn
 
         options.out.mkdir(parents=True, exist_ok=True)
-        about = {name: value for name, value in vars(options).items() if name not in ("pool", "out")}
+        rows = list((earlier | {row["strategy"]: row for row in rows}).values())
+        about = {name: value for name, value in vars(options).items() if name in SETTINGS}
         about |= {"pool": options.pool.stem, "skactiveml": skactiveml.__version__, "sklearn": sklearn.__version__}
-        stem = options.out / f"curves-{options.pool.stem}"
+        stem = stem_of(options)
         stem.with_suffix(".json").write_text(json.dumps(about | {"rows": rows}, indent=1, default=float) + "\n")
         stem.with_suffix(".md").write_text(
             f"{options.pool.stem}, {options.seeds} seeds, {options.cycles} cycles, b = K0 = {options.batch_size}\n\n"
             f"{HEADER}\n" + "".join(line(row) + "\n" for row in rows)
         )
+
+
+SETTINGS = ("batch_size", "seeds", "cycles")
+
+
+def stem_of(options):
+    return options.out / f"curves-{options.pool.stem}-{options.seeds}-seeds"
+
+
+def before(options):
+    """The rows of the result there is, by strategy, when it was made with the same settings."""
+    path = stem_of(options).with_suffix(".json")
+    found = json.loads(path.read_text()) if path.exists() else {}
+    same = all(found.get(name) == getattr(options, name) for name in SETTINGS)
+    return {row["strategy"]: row for row in found["rows"]} if same else {}
 
 
 HEADER = (

@@ -22,6 +22,7 @@ from jaxal.distances import Norms, Points
 from jaxal.errors import StoreError
 from jaxal.files import atomic_write
 from jaxal.kmeans import kmeans
+from jaxal.store_format import aligned_empty
 from jaxal.strategies.interface import Strategy, check_setting
 
 _KEPT_BYTES = 1 << 29  # balls of all rows are kept while they take no more, up to 65,000 rows; else computed anew
@@ -133,7 +134,7 @@ def _over_rows(what: str, points, compute):
         for i in range(0, n, size):
             start = max(0, min(i, n - size))  # the last block overlaps the one before it: one shape
             block = np.asarray(compute(start, size))
-            out = np.empty((n, *block.shape[1:]), block.dtype) if out is None else out
+            out = aligned_empty((n, *block.shape[1:]), block.dtype) if out is None else out
             out[start : start + len(block)] = block
             bar.update(min(size, n - i))
     return out
@@ -187,7 +188,7 @@ def _balls(points, limit) -> Graph:
     degrees = np.concatenate(
         [np.bitwise_count(bits[i : i + 4096]).sum(axis=1, dtype=np.int32) for i in range(0, n, 4096)]
     )
-    return Graph(points.norms, limit, jnp.asarray(degrees), jnp.asarray(bits))
+    return Graph(points.norms, limit, jnp.asarray(degrees), blocks.to_device(bits))
 
 
 def _read(path: Path | None, norms, n: int) -> Graph | None:
