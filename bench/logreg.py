@@ -102,7 +102,7 @@ def products(X, n_classes, runs):
     import jax
     import jax.numpy as jnp
 
-    from jaxal.logreg import _times
+    from jaxal.numerics.logreg import _times
 
     W = np.ones((n_classes, X.shape[1]), np.float32)
     G = np.ones((n_classes, len(X)), np.float32)
@@ -127,7 +127,7 @@ def measure(name, X, y, size, n_seeds, runs):
     import jax
     import jax.numpy as jnp
 
-    from jaxal import logreg
+    from jaxal.numerics import logreg
 
     n_classes, dim = int(y.max()) + 1, X.shape[1]
     rows = subsets(y, n_seeds, size)

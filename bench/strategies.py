@@ -47,8 +47,8 @@ def state_of(X, y, n_labeled, batch_size, n_seeds, n_classes):
     """A State with rows labeled at random and the classifier fitted to them, and those rows."""
     import jax.numpy as jnp
 
-    from jaxal import logreg
-    from jaxal.blocks import to_device
+    from jaxal.numerics import logreg
+    from jaxal.numerics.blocks import to_device
     from jaxal.strategies import State
 
     rng = np.random.default_rng(0)
@@ -68,7 +68,7 @@ def ours(name, state, pool, **settings):
     """
     import jax
 
-    from jaxal import loop
+    from jaxal.experiments import loop
     from jaxal.strategies import make
 
     strategy = make(name, "skactiveml", **settings)
@@ -168,7 +168,7 @@ def compare_line(row):
 
 def synthetic(n, dim=768, n_classes=3, n_clusters=50):
     """X (n, dim) float32 in clusters and labels (n,) that a linear model half explains; no copies of X are made."""
-    from jaxal.store_format import aligned_empty
+    from jaxal.data.format import aligned_empty
 
     rng = np.random.default_rng(0)
     centers = (0.5 * rng.normal(size=(n_clusters, dim))).astype(np.float32)
@@ -190,8 +190,9 @@ def one_row(size):
     """The row of the table for a pool of n rows, a number of seeds and a strategy."""
     import jax
 
-    from jaxal import Pool, logreg
-    from jaxal.metrics import evaluate
+    from jaxal import Pool
+    from jaxal.experiments.metrics import evaluate
+    from jaxal.numerics import logreg
 
     warnings.filterwarnings("ignore")
     n, n_seeds, name = size

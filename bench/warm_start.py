@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxal
-from jaxal import logreg
+from jaxal.numerics import logreg
 
 WAYS = ("from scratch", "warm start", "scikit-learn")
 

@@ -12,12 +12,12 @@ from importlib import import_module
 __version__ = "0.1.0"
 
 _HOME = {
-    "Pool": "jaxal.pool",
-    "load": "jaxal.pool",
-    "run": "jaxal.experiment",
-    "initial_pools": "jaxal.experiment",
-    "Result": "jaxal.experiment",
-    "query": "jaxal.labeling",
+    "Pool": "jaxal.data.pool",
+    "load": "jaxal.data.pool",
+    "run": "jaxal.experiments.experiment",
+    "initial_pools": "jaxal.experiments.experiment",
+    "Result": "jaxal.experiments.experiment",
+    "query": "jaxal.labeling.query",
     "strategies": "jaxal.strategies",
     "Strategy": "jaxal.strategies",
     "State": "jaxal.strategies",

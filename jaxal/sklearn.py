@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from jaxal import logreg
+from jaxal.numerics import logreg
 
 
 class LogisticRegression(ClassifierMixin, BaseEstimator):

@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxal import logreg, loop
-from jaxal.pool import Pool
+from jaxal.data.pool import Pool
+from jaxal.experiments import loop
+from jaxal.numerics import logreg
 from jaxal.strategies import State, Strategy
 
 

@@ -24,9 +24,12 @@ from click.testing import CliRunner
 from small import arrays, in_process, jaxal_command, left_over, same_tables, write_npz
 
 import jaxal
-from jaxal import cli, experiment, files, results, store
+from jaxal import cli
+from jaxal.cli.progress import Bar
+from jaxal.data import files, store
+from jaxal.data.tasks import TASKS
+from jaxal.experiments import experiment, results
 from jaxal.strategies import STRATEGIES
-from jaxal.tasks import TASKS
 
 NAMES = ["no", "maybe", "yes"]
 SHORT = ["--strategies", "random,margin", "--cycles", "2"]  # and 5 seeds, B = K0 = 3
@@ -162,7 +165,7 @@ def test_fits_that_do_not_converge_are_told(here, monkeypatch):
 
 def test_an_interrupt_is_told_and_the_run_goes_on(here, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(cli._Bar, "show", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(Bar, "show", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         result = call("run", "-d", "toy", *SHORT, "--out", "out")
     assert result.exit_code == 1 and result.stderr.splitlines()[-1].startswith("Error: interrupted: the same command")
     assert call("run", "-d", "toy", *SHORT, "--out", "out").exit_code == 0
@@ -241,7 +244,7 @@ def test_bad_arrays_are_one_line(here, kind):
     ids=lambda v: " ".join(v[2:]) or v[-1] if isinstance(v, list) else "",
 )
 def test_bad_options_are_one_line_before_anything_is_computed(here, monkeypatch, arguments, message):
-    monkeypatch.setattr("jaxal.loop.start", lambda *_: pytest.fail("something was computed"))
+    monkeypatch.setattr("jaxal.experiments.loop.start", lambda *_: pytest.fail("something was computed"))
     assert message in refused("run", *arguments, "--out", "out")
     assert not Path("out").exists()
 
@@ -284,7 +287,7 @@ def test_a_folder_of_another_config_is_one_line(here):
 
 
 def test_two_runs_at_once_in_one_folder(here):
-    from jaxal.folder import opened
+    from jaxal.experiments.folder import opened
 
     assert call("run", "-d", "toy", *SHORT, "--out", "out").exit_code == 0
     with opened(Path("out")):
@@ -489,7 +492,7 @@ heavy = {"jax", "numpy", "pandas", "torch", "transformers", "datasets", "matplot
 assert not heavy, heavy
 for name in jaxal.__all__:
     getattr(jaxal, name)
-import jaxal.cli, jaxal.experiment, jaxal.labeling, jaxal.report, jaxal.testing
+import jaxal.cli, jaxal.experiments.experiment, jaxal.labeling.query, jaxal.reporting.curves, jaxal.testing
 jaxal.strategies()
 jaxal.cli.main(["list"], standalone_mode=False)
 foreign = {"torch", "transformers", "datasets", "matplotlib.pyplot", "skactiveml"} & set(sys.modules)

@@ -11,12 +11,14 @@ from reference import typiclust as plain_typiclust
 from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.neighbors import NearestNeighbors
 
-from jaxal import Pool, distances, lazy, logreg, loop, neighbors
+from jaxal import Pool
 from jaxal.errors import ConfigError
-from jaxal.kmeans import _seeding, kmeans
+from jaxal.experiments import loop
+from jaxal.numerics import distances, lazy, logreg, neighbors
+from jaxal.numerics.kmeans import _seeding, kmeans
 from jaxal.strategies import State, make
 
-dropquery, typiclust = (import_module(f"jaxal.strategies.{name}") for name in ("dropquery", "typiclust"))
+dropquery, typiclust = (import_module(f"jaxal.strategies._{name}") for name in ("dropquery", "typiclust"))
 TYPICLUST = {"official": typiclust._Rule(20, True), "skactiveml": typiclust._Rule(5, False)}
 DROPQUERY = {"official": dropquery._Rule(3, True), "skactiveml": dropquery._Rule(20, False)}
 
@@ -75,7 +77,7 @@ def test_no_cluster_is_empty_while_rows_differ():
 
 def test_an_empty_cluster_is_put_at_the_farthest_row():
     """Two centers in the same place, the third far off: one of the two owns nothing, and moves."""
-    from jaxal.kmeans import _lloyd
+    from jaxal.numerics.kmeans import _lloyd
 
     X = np.concatenate([np.zeros((10, 2)), np.full((10, 2), 4.0), [[30.0, 0.0]]]).astype(np.float32)
     points = points_of(X)
@@ -121,7 +123,7 @@ def test_seeding_is_the_same_with_all_pairs_at_once_and_seed_by_seed(monkeypatch
     keys, points = loop.keys(range(4), 0), points_of(X)
     at_once = _seeding(keys, points, rows, valid, jnp.int32(90), 100)
     apart = _seeding(keys, points, jnp.broadcast_to(rows, valid.shape), valid, jnp.int32(90), 100)
-    monkeypatch.setattr(import_module("jaxal.kmeans"), "_TABLE", 0)
+    monkeypatch.setattr(import_module("jaxal.numerics.kmeans"), "_TABLE", 0)
     by_products = _seeding(keys, points, rows, valid, jnp.int32(90), 100)
     np.testing.assert_array_equal(at_once[:, :90], apart[:, :90])
     np.testing.assert_array_equal(at_once[:, :90], by_products[:, :90])
@@ -133,7 +135,7 @@ def test_seeding_from_a_part_of_the_rows(monkeypatch):
     valid = np.arange(4000) % 3 > 0
     inertias = {}
     for n, rows in (("all", 4000), ("part", 500)):
-        monkeypatch.setattr(import_module("jaxal.kmeans"), "_SEED_ROWS", rows)
+        monkeypatch.setattr(import_module("jaxal.numerics.kmeans"), "_SEED_ROWS", rows)
         chosen = _seeding(
             loop.keys(range(8), 0), points_of(X), jnp.arange(4000, dtype=jnp.int32)[None],
             jnp.broadcast_to(jnp.asarray(valid)[None], (8, 4000)), jnp.int32(30), 30,

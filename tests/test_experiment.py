@@ -17,9 +17,10 @@ from small import QUICK, arrays, left_over, pool, same, same_tables
 from threadpoolctl import threadpool_limits
 
 import jaxal
-from jaxal import logreg, loop, metrics, report, results, stats
+from jaxal.data.pool import Pool
 from jaxal.errors import ConfigError, DataError, StoreError
-from jaxal.pool import Pool
+from jaxal.experiments import loop, metrics, results
+from jaxal.numerics import logreg
 from jaxal.strategies import STRATEGIES
 
 NAMES = ["random", "margin", "entropy"]
@@ -372,7 +373,7 @@ def test_a_budget_that_takes_the_whole_pool_is_legal():
 
 
 def test_defaults_are_of_the_pool_and_of_the_ten_tasks():
-    from jaxal.config import configure
+    from jaxal.experiments.config import configure
 
     X, y, _, _ = arrays(n=1000)
     for n, expected in ((1000, 25), (800, 20), (39, 1), (1, 1)):
@@ -462,7 +463,7 @@ def test_warm_start_is_recorded_and_saves_iterations(full):
 @pytest.mark.parametrize("change", ["C", "batch_size", "initial_size", "ips", "variant", "normalize", "warm_start",
                                     "cycles", "pool_size", "pool", "strategy", "dataset", "model", "seed"])  # fmt: skip
 def test_run_id_is_of_all_settings_but_the_seed(change):
-    from jaxal.config import columns, configure
+    from jaxal.experiments.config import columns, configure
 
     new = {"C": 2.0, "batch_size": 2, "initial_size": 2, "ips": "margin", "variant": "skactiveml", "normalize": True,
            "warm_start": False, "cycles": 7, "pool_size": 50}  # fmt: skip
@@ -554,9 +555,9 @@ def test_aulc_and_summary_are_plain_means(full, tmp_path):
         assert row["final_accuracy"] == pytest.approx(matrix[:, -1].mean(), rel=1e-12)
         block = run[run["seed"] == 0][["fit_seconds", "select_seconds", "eval_seconds"]]
         assert row["seconds"] == pytest.approx(block.to_numpy().sum(), rel=1e-9)
-    by_seed = stats.aulc(curves).groupby(level="seed").size()
+    by_seed = results.aulc(curves).groupby(level="seed").size()
     assert by_seed.eq(len(STRATEGIES)).all()
-    text = report.table(curves).splitlines()
+    text = figures.table(curves).splitlines()
     assert len(text) == 1 + len(summary)
     for line, (name, row) in zip(text[1:], summary.iterrows(), strict=True):
         words = line.split()
@@ -573,7 +574,7 @@ def test_summary_of_seeds_that_ran_in_several_blocks(tmp_path):
     assert run.summary()["seconds"].item() == pytest.approx(expected)
     single = jaxal.run(pool(), ["margin"], seeds=1, cycles=3).summary()
     assert np.isnan(single["aulc_std"].item())
-    assert report.table(jaxal.run(pool(), ["margin"], seeds=1, cycles=3).to_pandas()).splitlines()[1].split()[3] == "-"
+    assert figures.table(jaxal.run(pool(), ["margin"], seeds=1, cycles=3).to_pandas()).splitlines()[1].split()[3] == "-"
 
 
 def test_the_loop_is_the_plain_loop_in_scikit_learn(monkeypatch):

@@ -23,7 +23,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxal import store
+from jaxal.data import store
 from jaxal_extract import ExtractError
 from jaxal_extract.cli import main
 from jaxal_extract.encode import batches

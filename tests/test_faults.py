@@ -11,8 +11,9 @@ from safetensors.numpy import load_file, save_file
 from small import left_over, pool, same, same_tables
 
 import jaxal
-from jaxal import files, journal, loop, report, results
+from jaxal.data import files
 from jaxal.errors import DataError, StoreError
+from jaxal.experiments import journal, loop, results
 from jaxal.strategies import Strategy, pick_best
 
 NAMES = ["random", "margin"]
@@ -143,20 +144,20 @@ def test_a_folder_that_cannot_be_written_is_named_before_anything_is_computed(tm
 
 def test_a_figure_is_whole_or_not_there(uninterrupted, tmp_path, monkeypatch):
     curves = uninterrupted[0].results
-    figure = report.curves(curves, tmp_path / "curves.png")
+    figure = figures.draw(curves, tmp_path / "curves.png")
     before = figure.read_bytes()
     assert before.startswith(b"\x89PNG") and len(before) > 5000
     with monkeypatch.context() as patch:
         Disk(patch, "_write", 1)
         with pytest.raises(StoreError, match=r"curves\.png"):
-            report.curves(curves.query("strategy == 'random'"), figure)
+            figures.draw(curves.query("strategy == 'random'"), figure)
     assert figure.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["curves.png"]
     with pytest.raises(StoreError, match="No such file or directory"):
-        report.curves(curves, tmp_path / "nowhere" / "curves.png")
+        figures.draw(curves, tmp_path / "nowhere" / "curves.png")
     for name in ("curves", "curves.xyz", ".png"):
         with pytest.raises(DataError, match=r"must end in one of .*png"):
-            report.curves(curves, tmp_path / name)
-    assert report.curves(curves, tmp_path / "a.SVG").read_bytes().startswith(b"<?xml")
+            figures.draw(curves, tmp_path / name)
+    assert figures.draw(curves, tmp_path / "a.SVG").read_bytes().startswith(b"<?xml")
 
 
 def test_files_of_a_killed_writer_are_swept(uninterrupted, tmp_path):
@@ -240,7 +241,7 @@ def test_journals_of_other_seeds_and_runs(uninterrupted, tmp_path, monkeypatch):
 
 def test_killed_between_the_results_and_the_end_of_the_journal(uninterrupted, tmp_path, monkeypatch):
     """Results are written, the journal is still there: it is of no more use, and nothing is written twice."""
-    from jaxal import experiment
+    from jaxal.experiments import experiment
 
     kept = []
     with monkeypatch.context() as patch:

@@ -41,7 +41,7 @@ def test_an_initial_pool_is_that_of_a_run(measured):
 def test_more_seeds_and_sizes_extend_a_folder(measured, monkeypatch):
     folder, result = measured
     calls = []
-    from jaxal import loop
+    from jaxal.experiments import loop
 
     start = loop.start
     monkeypatch.setattr(loop, "start", lambda *a: calls.append((len(a[3]), a[4])) or start(*a))

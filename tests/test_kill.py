@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxal import results
+from jaxal.experiments import results
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "stress"
 

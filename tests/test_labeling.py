@@ -11,9 +11,12 @@ from small import arrays, pool
 from threadpoolctl import threadpool_limits
 
 import jaxal
-from jaxal import labeling, logreg, store
+from jaxal.data import store
+from jaxal.data.pool import Pool, load
 from jaxal.errors import ConfigError, DataError, JaxalError
-from jaxal.pool import Pool, load
+from jaxal.labeling import labels as labels_
+from jaxal.labeling import query as labeling
+from jaxal.numerics import logreg
 from jaxal.strategies import STRATEGIES
 
 X, Y, _, _ = arrays()
@@ -176,11 +179,11 @@ def test_labels_are_read_by_row_and_by_id(stored, tmp_path):
         "id,label\nid-5,no\nid-7,yes\n",
         "id,row,label\nid-5,5,no\nid-7,7,yes\n",
     ):
-        rows, labels = labeling.read_labels(csv(tmp_path, text), stored)
+        rows, labels = labels_.read_labels(csv(tmp_path, text), stored)
         assert rows.tolist() == [5, 7] and list(labels) == ["no", "yes"], text
-    rows, labels = labeling.read_labels(csv(tmp_path, "row,label\n"), stored)
+    rows, labels = labels_.read_labels(csv(tmp_path, "row,label\n"), stored)
     assert len(rows) == len(labels) == 0
-    rows, labels = labeling.read_labels(csv(tmp_path, "row,label\n005,NA\n6,null\n"), stored)
+    rows, labels = labels_.read_labels(csv(tmp_path, "row,label\n005,NA\n6,null\n"), stored)
     assert rows.tolist() == [5, 6] and list(labels) == ["NA", "null"], "NA is a name like any other"
 
 
@@ -212,42 +215,40 @@ def test_labels_are_read_by_row_and_by_id(stored, tmp_path):
 def test_labels_that_cannot_be_used_are_named(stored, tmp_path, text, message):
     path = csv(tmp_path, text)
     with pytest.raises(JaxalError) as e:
-        rows, labels = labeling.read_labels(path, stored)
-        codes, n_classes = labeling.encode(labels, stored.class_names, path)
+        rows, labels = labels_.read_labels(path, stored)
+        codes, n_classes = labels_.encode(labels, stored.class_names, path)
         labeling.choose(stored, rows, codes, n_classes, "margin", 3)
     assert message in str(e.value) and "\n" not in str(e.value).strip()
 
 
 def test_ids_need_a_pool_that_has_them(stored, tmp_path):
     with pytest.raises(DataError, match="this pool has no ids: use the column row"):
-        labeling.read_labels(csv(tmp_path, "id,label\n1,no\n"), pool())
+        labels_.read_labels(csv(tmp_path, "id,label\n1,no\n"), pool())
     with pytest.raises(DataError, match="does not exist"):
-        labeling.read_labels(tmp_path / "nothing.csv", stored)
+        labels_.read_labels(tmp_path / "nothing.csv", stored)
     twice = ["same"] * 2 + [str(i) for i in range(118)]
     path = store.write_arrays(
         tmp_path / "twice", X, Y, class_names=list(NAMES), dataset="t", model="m", settings={}, ids=twice
     )
     with pytest.raises(DataError, match="same"):
-        labeling.read_labels(csv(tmp_path, "id,label\nsame,no\n"), load(str(path)))
+        labels_.read_labels(csv(tmp_path, "id,label\nsame,no\n"), load(str(path)))
 
 
 def test_class_names_of_the_pool_number_the_labels():
-    codes, n_classes = labeling.encode(["yes", "no"], ("no", "maybe", "yes"), "file")
+    codes, n_classes = labels_.encode(["yes", "no"], ("no", "maybe", "yes"), "file")
     assert codes.tolist() == [2, 0] and n_classes == 3
-    codes, n_classes = labeling.encode(["7", "5", "7"], None, "file")
+    codes, n_classes = labels_.encode(["7", "5", "7"], None, "file")
     assert codes.tolist() == [1, 0, 1] and n_classes == 2
-    assert labeling.encode([], None, None)[1] == 1 and labeling.encode([], ("a", "b"), None)[1] == 2
-    codes, _ = labeling.encode(["1", "0"], Pool(X, Y).class_names, "file")
+    assert labels_.encode([], None, None)[1] == 1 and labels_.encode([], ("a", "b"), None)[1] == 2
+    codes, _ = labels_.encode(["1", "0"], Pool(X, Y).class_names, "file")
     assert codes.tolist() == [1, 0]
 
 
 def test_a_batch_is_described_by_id_and_text(stored):
-    records = labeling.describe(stored, np.array([7, 3]), np.array([0.5, 0.25]))
+    records = labels_.describe(stored, np.array([7, 3]), np.array([0.5, 0.25]))
     assert records == [
         {"order": 0, "row": 7, "id": "id-7", "score": 0.5, "text": 'text 7, "quoted"\nand more\r'},
         {"order": 1, "row": 3, "id": "id-3", "score": 0.25, "text": 'text 3, "quoted"\nand more\r'},
     ]
-    assert labeling.describe(pool(), np.array([7]), np.array([0.5])) == [
-        {"order": 0, "row": 7, "id": "7", "score": 0.5}
-    ]
-    assert labeling.describe(stored, np.array([], int), np.array([])) == []
+    assert labels_.describe(pool(), np.array([7]), np.array([0.5])) == [{"order": 0, "row": 7, "id": "7", "score": 0.5}]
+    assert labels_.describe(stored, np.array([], int), np.array([])) == []

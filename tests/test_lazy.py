@@ -11,8 +11,10 @@ from reference import coreset as eager_coreset
 from scipy.special import softmax
 from scipy.stats import chisquare
 
-from jaxal import Pool, lazy, logreg, loop
+from jaxal import Pool
 from jaxal.errors import DataError
+from jaxal.experiments import loop
+from jaxal.numerics import lazy, logreg
 from jaxal.strategies import State, make
 
 EVER, NEVER = 1e12, 0.0  # bounds are renewed after every step that failed; or only when there is no other way
@@ -73,7 +75,7 @@ def test_coreset_picks_what_the_eager_algorithm_picks(renewal, n_labeled):
 
 def test_coreset_catches_up_a_few_rows_at_a_time(monkeypatch):
     """Seeds that lag behind by different amounts: the same picks."""
-    module = import_module("jaxal.strategies.coreset")
+    module = import_module("jaxal.strategies._coreset")
     monkeypatch.setattr(module, "_ROWS", 8)
     monkeypatch.setattr(module, "_CHUNK", 16)
     rng = np.random.default_rng(4)
@@ -86,7 +88,7 @@ def test_coreset_catches_up_a_few_rows_at_a_time(monkeypatch):
 
 def test_coreset_leaves_a_seed_alone_that_lags_behind_where_it_does_not_matter():
     """Two seeds that have not compared row 0 with the second center: one wants it, for the other it is near enough."""
-    module, strategy = import_module("jaxal.strategies.coreset"), make("coreset")
+    module, strategy = import_module("jaxal.strategies._coreset"), make("coreset")
     X = np.array([[0], [2], [1]], np.float32)
     state = state_of(X, [[-1, 0, -1]] * 2)
     aux = loop.prepare(strategy, Pool(X))

@@ -13,7 +13,7 @@ from reference import softmax_regression as plain
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
-from jaxal import logreg
+from jaxal.numerics import logreg
 
 
 def data(rng, n, dim, n_classes, scale=1.0):

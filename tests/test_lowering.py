@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from jax import export
 
-from jaxal import Pool, distances, logreg, loop
+from jaxal import Pool
+from jaxal.experiments import loop
+from jaxal.numerics import distances, logreg
 from jaxal.strategies import STRATEGIES, State, make
 
 dropquery, probcover, typiclust = (
-    import_module(f"jaxal.strategies.{n}") for n in ("dropquery", "probcover", "typiclust")
+    import_module(f"jaxal.strategies._{n}") for n in ("dropquery", "probcover", "typiclust")
 )
 S, N, D, C, L = 3, 50, 8, 4, 16
 f32, i32 = jnp.float32, jnp.int32

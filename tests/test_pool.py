@@ -9,9 +9,9 @@ import pytest
 from small import arrays, pool, write_npz
 
 import jaxal
-from jaxal import store
+from jaxal.data import store
+from jaxal.data.pool import Pool, digits, load
 from jaxal.errors import DataError, JaxalError, StoreError
-from jaxal.pool import Pool, digits, load
 
 ABOUT = {"class_names": ["a", "b", "c"], "dataset": "toy", "model": "made", "settings": {}}
 

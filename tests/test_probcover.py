@@ -9,12 +9,14 @@ import pytest
 from reference import probcover as plain
 from sklearn.cluster import KMeans
 
-from jaxal import Pool, lazy, logreg, loop
+from jaxal import Pool
+from jaxal.data.store import write_arrays
 from jaxal.errors import ConfigError
-from jaxal.store import write_arrays
+from jaxal.experiments import loop
+from jaxal.numerics import lazy, logreg
 from jaxal.strategies import State, make
 
-probcover = import_module("jaxal.strategies.probcover")
+probcover = import_module("jaxal.strategies._probcover")
 pytestmark = pytest.mark.filterwarnings("ignore:probcover")
 
 
@@ -77,8 +79,8 @@ def test_picks_among_many_ties(kept, price, monkeypatch):
 
 def clusters_of(X, key, n_clusters):
     """What prepare's k-means finds."""
-    from jaxal import distances
-    from jaxal.kmeans import kmeans
+    from jaxal.numerics import distances
+    from jaxal.numerics.kmeans import kmeans
 
     points = distances.Points(jnp.asarray(X), distances.norms(X, normalize=True))
     rows = jnp.arange(len(X), dtype=jnp.int32)[None]

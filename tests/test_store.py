@@ -15,7 +15,7 @@ import safetensors.numpy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jaxal import files, store
+from jaxal.data import files, store
 from jaxal.errors import StoreError
 
 REPOSITORY = Path(__file__).parents[1]
@@ -423,6 +423,6 @@ def test_reading_holds_one_copy_and_one_shard(tmp_path):
 
 
 def test_the_store_imports_neither_jax_nor_torch():
-    code = "import sys, jaxal.store; print(sorted({'jax', 'torch', 'transformers', 'pandas'} & set(sys.modules)))"
+    code = "import sys, jaxal.data.store; print(sorted({'jax', 'torch', 'transformers', 'pandas'} & set(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"

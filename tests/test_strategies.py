@@ -15,8 +15,9 @@ from scipy.special import softmax
 from scipy.stats import chisquare
 
 import jaxal
-from jaxal import logreg, loop
 from jaxal.errors import ConfigError
+from jaxal.experiments import loop
+from jaxal.numerics import logreg
 from jaxal.strategies import IPS, STRATEGIES, State, make, per_seed, pick_best, register
 from jaxal.testing import check_strategy
 
@@ -24,7 +25,7 @@ SCORES = {"margin": plain_margin.score, "entropy": plain_entropy.score}
 
 
 def score_of(name):
-    return sys.modules[f"jaxal.strategies.{name}"].score
+    return sys.modules[f"jaxal.strategies._{name}"].score
 
 
 def choose(strategy, keys, state):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from jaxal.store import StoreError
+from jaxal.data.store import StoreError
 from jaxal_extract import ExtractError
 from jaxal_extract.extraction import Job, extract
 from jaxal_extract.pooling import POOLINGS

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 from tqdm import tqdm
 
-from jaxal import store
+from jaxal.data import store
 from jaxal_extract import ExtractError
 from jaxal_extract.encode import encode, load, require_torch
 from jaxal_extract.models import Source, locate

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxal import blocks, logreg
 from jaxal.errors import ConfigError
+from jaxal.numerics import blocks, logreg
 
 
 @partial(

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxal import distances, lazy
+from jaxal.numerics import distances, lazy
 from jaxal.strategies.interface import Strategy
 
 _WINDOW = 64  # centers that a candidate is compared with at a time

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from jaxal import strategies
+from jaxal.data.pool import Pool
+from jaxal.data.tasks import TASKS
 from jaxal.errors import ConfigError, unknown
-from jaxal.pool import Pool
-from jaxal.tasks import TASKS
 
 VARIANTS = ("official", "skactiveml")
 _MOST_SEEDS = 1_000_000

@@ -14,11 +14,11 @@ import jax.monitoring
 import jax.numpy as jnp
 import numpy as np
 
-from jaxal import logreg
-from jaxal.blocks import to_device
+from jaxal.data.pool import Pool
 from jaxal.errors import ConfigError
-from jaxal.metrics import METRICS, evaluate
-from jaxal.pool import Pool
+from jaxal.experiments.metrics import METRICS, evaluate
+from jaxal.numerics import logreg
+from jaxal.numerics.blocks import to_device
 from jaxal.strategies import State, Strategy
 
 HISTORY = (*METRICS, "fit_seconds", "select_seconds", "eval_seconds", "fit_iterations", "converged")

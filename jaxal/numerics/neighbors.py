@@ -3,8 +3,8 @@
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxal import blocks
-from jaxal.distances import Points, squared
+from jaxal.numerics import blocks
+from jaxal.numerics.distances import Points, squared
 
 _SIZE = 256  # rows on either side of a block of distances
 

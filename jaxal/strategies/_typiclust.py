@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from jaxal import distances, lazy, logreg, neighbors
-from jaxal.kmeans import kmeans
+from jaxal.numerics import distances, lazy, logreg, neighbors
+from jaxal.numerics.kmeans import kmeans
 from jaxal.strategies.interface import Strategy, check_setting
 
 _MOST_CLUSTERS = 500

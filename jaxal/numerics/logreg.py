@@ -23,7 +23,7 @@ import numpy as np
 import optax
 from jax import Array, lax
 
-from jaxal import blocks
+from jaxal.numerics import blocks
 
 _AIM = 0.7  # of tol, where iterations stop: what is no farther from the optimum than scikit-learn's result at tol
 _MAX_TRIALS = 20  # of one line search

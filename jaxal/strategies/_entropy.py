@@ -2,8 +2,8 @@
 
 import jax.numpy as jnp
 
+from jaxal.strategies._margin import lead
 from jaxal.strategies.interface import by_logits
-from jaxal.strategies.margin import lead
 
 
 def score(logits):

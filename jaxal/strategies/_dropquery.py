@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxal import blocks, distances, lazy, logreg, neighbors
 from jaxal.errors import ConfigError
-from jaxal.kmeans import kmeans
+from jaxal.numerics import blocks, distances, lazy, logreg, neighbors
+from jaxal.numerics.kmeans import kmeans
 from jaxal.strategies.interface import Strategy, check_setting
 
 _ENOUGH = 25  # times the batch size: candidates below which the official rule asks for fewer disagreements

@@ -21,9 +21,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxal.errors import StoreError, unknown
-from jaxal.files import atomic_write
-from jaxal.store_format import (
+from jaxal.data.files import atomic_write
+from jaxal.data.format import (
     MANIFEST,
     ROWS,
     UNFINISHED,
@@ -37,7 +36,8 @@ from jaxal.store_format import (
     read_shard,
     shards,
 )
-from jaxal.store_writer import Writer, open_writer, write_arrays
+from jaxal.data.writer import Writer, open_writer, write_arrays
+from jaxal.errors import StoreError, unknown
 
 __all__ = [
     "Entry",

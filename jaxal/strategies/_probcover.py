@@ -17,12 +17,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from tqdm import tqdm
 
-from jaxal import blocks, distances, lazy
-from jaxal.distances import Norms, Points
+from jaxal.data.files import atomic_write
+from jaxal.data.format import aligned_empty
 from jaxal.errors import StoreError
-from jaxal.files import atomic_write
-from jaxal.kmeans import kmeans
-from jaxal.store_format import aligned_empty
+from jaxal.numerics import blocks, distances, lazy
+from jaxal.numerics.distances import Norms, Points
+from jaxal.numerics.kmeans import kmeans
 from jaxal.strategies.interface import Strategy, check_setting
 
 _KEPT_BYTES = 1 << 29  # balls of all rows are kept while they take no more, up to 65,000 rows; else computed anew

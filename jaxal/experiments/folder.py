@@ -9,9 +9,9 @@ from pathlib import Path
 import jax
 
 from jaxal import __version__
-from jaxal.config import Config
+from jaxal.data.files import atomic_write, make_folders, remove_temporaries
 from jaxal.errors import ConfigError, StoreError
-from jaxal.files import atomic_write, make_folders, remove_temporaries
+from jaxal.experiments.config import Config
 
 
 @contextmanager

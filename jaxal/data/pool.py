@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from jaxal import store
+from jaxal.data import store
+from jaxal.data.format import aligned_empty
+from jaxal.data.tasks import TASKS
 from jaxal.errors import DataError, unknown
-from jaxal.store_format import aligned_empty
-from jaxal.tasks import TASKS
 
 
 @dataclass(frozen=True, eq=False, repr=False)

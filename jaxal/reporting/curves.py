@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from jaxal import stats
+from jaxal.data.files import atomic_write
 from jaxal.errors import DataError
-from jaxal.files import atomic_write
+from jaxal.experiments.results import summary
 
 # Okabe and Ito's colours, told apart by colour-blind readers too.
 _COLORS = ["#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#B2A800"]
@@ -27,7 +27,7 @@ def table(results: pd.DataFrame) -> str:
             lines.append(f"{size:>6}" + "".join(f"{c['mean']:>10.4f} ({c['std']:.3f})" for c in cells))
         return "\n".join(lines)
     lines = [f"{'strategy':<28}{'seeds':>6}{'AULC mean':>11}{'std':>8}{'final acc.':>12}{'seconds':>9}"]
-    for row in stats.summary(results).itertuples():
+    for row in summary(results).itertuples():
         std = "-" if pd.isna(row.aulc_std) else f"{row.aulc_std:.4f}"
         lines.append(
             f"{row.strategy:<28}{row.seeds:>6}{row.aulc_mean:>11.4f}{std:>8}{row.final_accuracy:>12.4f}{row.seconds:>9.1f}"
@@ -40,7 +40,7 @@ def _initial_pools(results: pd.DataFrame) -> bool:
     return bool((results["strategy"] == "none").all())
 
 
-def curves(results: pd.DataFrame, path: Path) -> Path:
+def draw(results: pd.DataFrame, path: Path) -> Path:
     """Draw accuracy against labeled rows, mean and standard deviation over seeds, a line a strategy.
 
     Of initial pools, a line a selection, sizes on a logarithmic axis.

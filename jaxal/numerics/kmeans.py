@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxal import blocks, lazy
-from jaxal.distances import Points, above_rounding, products
+from jaxal.numerics import blocks, lazy
+from jaxal.numerics.distances import Points, above_rounding, products
 
 _MAX_ITER = 300  # as in scikit-learn, and so are the other constants
 _TOL = 1e-4  # centers that move no more than this share of the variance are done

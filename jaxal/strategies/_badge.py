@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxal import blocks, distances, lazy
+from jaxal.numerics import blocks, distances, lazy
 from jaxal.strategies.interface import Strategy, pick_best
 
 

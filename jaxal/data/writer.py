@@ -11,9 +11,8 @@ from pathlib import Path
 import numpy as np
 import safetensors.numpy
 
-from jaxal.errors import StoreError
-from jaxal.files import atomic_write, make_folders, remove, remove_temporaries
-from jaxal.store_format import (
+from jaxal.data.files import atomic_write, make_folders, remove, remove_temporaries
+from jaxal.data.format import (
     FORMAT,
     MANIFEST,
     ROWS,
@@ -30,6 +29,7 @@ from jaxal.store_format import (
     shard_header,
     shards,
 )
+from jaxal.errors import StoreError
 
 try:
     import fcntl

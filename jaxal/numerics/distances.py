@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from jaxal import blocks
 from jaxal.errors import DataError
+from jaxal.numerics import blocks
 
 _einsum = partial(jnp.einsum, precision=lax.Precision.HIGHEST)
 

@@ -11,12 +11,13 @@ import jax
 import numpy as np
 import pandas as pd
 
-from jaxal import journal, loop, results, stats, strategies
-from jaxal.config import Config, check, columns, configure
+from jaxal import strategies
+from jaxal.data.files import remove
+from jaxal.data.pool import Pool
 from jaxal.errors import ConfigError
-from jaxal.files import remove
-from jaxal.folder import opened, settle
-from jaxal.pool import Pool
+from jaxal.experiments import journal, loop, results
+from jaxal.experiments.config import Config, check, columns, configure
+from jaxal.experiments.folder import opened, settle
 
 IPS_SIZES = (20, 50, 100, 150, 200, 250, 300, 400, 500, 750, 1000, 2000, 5000)  # K0 of the initial pool experiment
 
@@ -48,7 +49,7 @@ class Result(NamedTuple):
 
     def summary(self) -> pd.DataFrame:
         """One row a strategy: seeds, AULC mean and std over seeds, final accuracy, seconds."""
-        return stats.summary(self.tables.results)
+        return results.summary(self.tables.results)
 
 
 def run(

@@ -12,10 +12,10 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from jaxal.data.files import atomic_write, make_folders
 from jaxal.errors import StoreError
-from jaxal.files import atomic_write, make_folders
-from jaxal.logreg import Params
-from jaxal.loop import Position
+from jaxal.experiments.loop import Position
+from jaxal.numerics.logreg import Params
 
 
 def path_of(folder: Path, run_id: str, seeds) -> Path:

@@ -1,0 +1,1 @@
+"""Pools in memory and on disk. NumPy and pyarrow; no JAX."""

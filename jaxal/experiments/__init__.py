@@ -1,0 +1,1 @@
+"""Learning curves: configuration, the cycle for all seeds, results folders, resume."""

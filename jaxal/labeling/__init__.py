@@ -1,0 +1,1 @@
+"""For people who label: which rows next, and the files they label in."""

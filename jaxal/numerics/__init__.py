@@ -1,0 +1,1 @@
+"""The numerical kernels: classifier, distances, k-means, neighbors, and selection from bounds."""

@@ -1,0 +1,89 @@
+"""scikit-activeml's strategies in jaxal's loop, as `skactiveml:Name`: on the host, one seed after another."""
+
+import inspect
+
+import jax
+import numpy as np
+from scipy.special import softmax
+from skactiveml import pool as theirs
+from skactiveml.base import SingleAnnotatorPoolQueryStrategy, SkactivemlClassifier
+from skactiveml.utils import MISSING_LABEL
+
+from jaxal.errors import ConfigError, unknown
+from jaxal.strategies.interface import Strategy
+
+
+def factory(name: str):
+    """The factory of the scikit-activeml strategy called `name` (`CoreSet`), run on the host, one seed after another.
+
+    Its settings are those of the class. It is made anew for each query, with a random state from the seed's key.
+    """
+    known = [n for n in dir(theirs) if inspect.isclass(getattr(theirs, n))]
+    known = [n for n in known if issubclass(getattr(theirs, n), SingleAnnotatorPoolQueryStrategy)]
+    if name not in known:
+        raise ConfigError(unknown("scikit-activeml strategy", name, known))
+    cls = getattr(theirs, name)
+    takes = inspect.signature(cls.query).parameters
+    needs = [
+        p.name
+        for p in takes.values()
+        if p.default is p.empty and p.name not in ("self", "X", "y", "clf", "discriminator")
+    ]
+    if needs or "discriminator" in takes:
+        what = ", ".join(needs or ["discriminator"])
+        raise ConfigError(
+            f"skactiveml:{name} also needs {what}, which a run does not have: use it in a loop of your own"
+        )
+
+    def make(variant, **settings) -> Strategy:
+        def select(keys, aux, carry, state):
+            X, labels = np.asarray(state.X), np.asarray(state.labels)
+            seeds = np.asarray(jax.vmap(lambda key: jax.random.bits(key, (), "uint32"))(keys) >> 1)
+            rows = [
+                one(X, labels[s], _Fitted.of(state, s), int(seeds[s]), state.batch_size) for s in range(len(labels))
+            ]
+            rows = np.array(rows, np.int32)
+            return rows, np.zeros(rows.shape, X.dtype), carry
+
+        def one(X, labels, clf, seed, batch_size):
+            query = cls(random_state=seed, **settings)
+            given = {"clf": clf, "fit_clf": False} if "clf" in takes else {}
+            return query.query(X, np.where(labels < 0, np.nan, labels), batch_size=batch_size, **given)
+
+        return Strategy(lambda pool, key: (), lambda aux, state: (), select, host=True)
+
+    settings = [
+        p for p in inspect.signature(cls).parameters.values() if p.name not in ("missing_label", "random_state")
+    ]
+    keywords = [p.replace(kind=p.KEYWORD_ONLY) for p in settings]
+    variant = inspect.Parameter("variant", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    make.__signature__ = inspect.Signature([variant, *keywords])
+    return make
+
+
+class _Fitted(SkactivemlClassifier):
+    """jaxal's classifier as it is fitted for one seed; their `fit` leaves it so."""
+
+    def __init__(self, W=None, b=None, classes=None, missing_label=MISSING_LABEL):
+        super().__init__(classes=classes, missing_label=missing_label)
+        self.W = W
+        self.b = b
+
+    @classmethod
+    def of(cls, state, seed: int) -> "_Fitted":
+        W, b = (np.asarray(a[seed]) for a in state.params)
+        fitted = cls(W, b, classes=list(range(len(b))))
+        fitted.classes_ = np.arange(len(b))
+        return fitted
+
+    def fit(self, X, y, sample_weight=None):
+        """Fitted already."""
+        return self
+
+    def predict_proba(self, X):
+        """(N, C), 0 for classes never seen."""
+        return softmax(X @ self.W.T + self.b, axis=1)
+
+    def predict(self, X):
+        """The most probable class, a number."""
+        return self.predict_proba(X).argmax(axis=1)
