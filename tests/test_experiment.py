@@ -21,6 +21,7 @@ from jaxal.data.pool import Pool
 from jaxal.errors import ConfigError, DataError, StoreError
 from jaxal.experiments import loop, metrics, results
 from jaxal.numerics import logreg
+from jaxal.reporting import curves as figures
 from jaxal.strategies import STRATEGIES
 
 NAMES = ["random", "margin", "entropy"]

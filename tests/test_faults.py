@@ -14,6 +14,7 @@ import jaxal
 from jaxal.data import files
 from jaxal.errors import DataError, StoreError
 from jaxal.experiments import journal, loop, results
+from jaxal.reporting import curves as figures
 from jaxal.strategies import Strategy, pick_best
 
 NAMES = ["random", "margin"]
