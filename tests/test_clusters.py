@@ -15,7 +15,7 @@ from jaxal import Pool
 from jaxal.errors import ConfigError
 from jaxal.experiments import loop
 from jaxal.numerics import distances, lazy, logreg, neighbors
-from jaxal.numerics.kmeans import _seeding, kmeans
+from jaxal.numerics.kmeans import _first_centers, kmeans
 from jaxal.strategies import State, make
 
 dropquery, typiclust = (import_module(f"jaxal.strategies._{name}") for name in ("dropquery", "typiclust"))
@@ -31,7 +31,9 @@ def cluster(X, k, n_seeds=3, valid=None, most=None, batch=None):
     n = len(X)
     rows = jnp.broadcast_to(jnp.arange(n, dtype=jnp.int32)[None], (n_seeds, n))
     valid = jnp.ones((n_seeds, n), bool) if valid is None else jnp.asarray(valid)
-    found = kmeans(loop.keys(range(n_seeds), 0), points_of(X), rows, valid, jnp.int32(k), most=most or k, batch=batch)
+    found = kmeans(
+        loop.keys(range(n_seeds), 0), points_of(X), rows, valid, jnp.int32(k), max_clusters=most or k, batch=batch
+    )
     return [np.asarray(a) for a in found]
 
 
@@ -77,12 +79,13 @@ def test_no_cluster_is_empty_while_rows_differ():
 
 def test_an_empty_cluster_is_put_at_the_farthest_row():
     """Two centers in the same place, the third far off: one of the two owns nothing, and moves."""
-    from jaxal.numerics.kmeans import _lloyd
+    from jaxal.numerics.kmeans import _lloyd, _Problem
 
     X = np.concatenate([np.zeros((10, 2)), np.full((10, 2), 4.0), [[30.0, 0.0]]]).astype(np.float32)
     points = points_of(X)
     centers = jnp.asarray([[0, 0], [0, 0], [4, 4]], jnp.float32) - points.norms.mean[None]
-    label, *_ = _lloyd(points, jnp.arange(21, dtype=jnp.int32), jnp.ones(21, bool), jnp.int32(3), centers)
+    problem = _Problem(points, jnp.arange(21, dtype=jnp.int32), jnp.ones(21, bool), jnp.int32(3), 3)
+    label, *_ = _lloyd(problem, centers)
     assert len(np.unique(label)) == 3 and (np.asarray(label[:20]) != label[20]).all()
 
 
@@ -104,7 +107,7 @@ def test_seeding_takes_the_best_of_a_few_draws_by_squared_distance():
     free = np.arange(40) % 4 > 0
     valid = jnp.broadcast_to(jnp.asarray(free)[None], (trials, 40))
     keys = loop.keys(range(trials), 0)
-    chosen = np.asarray(jax.jit(_seeding, static_argnums=5)(keys, points_of(X), rows, valid, jnp.int32(2), 2))
+    chosen = np.asarray(jax.jit(_first_centers, static_argnums=5)(keys, points_of(X), rows, valid, jnp.int32(2), 2))
     assert chisquare(np.bincount(chosen[:, 0], minlength=40)[free]).pvalue > 1e-3
     D = ((X[free, None] - X[None, free]).astype(float) ** 2).sum(axis=2)
     expected = np.zeros(len(D))
@@ -121,10 +124,10 @@ def test_seeding_is_the_same_with_all_pairs_at_once_and_seed_by_seed(monkeypatch
     X = blobs(np.random.default_rng(6), 300, 9)
     rows, valid = jnp.arange(300, dtype=jnp.int32)[None], jnp.ones((4, 300), bool)
     keys, points = loop.keys(range(4), 0), points_of(X)
-    at_once = _seeding(keys, points, rows, valid, jnp.int32(90), 100)
-    apart = _seeding(keys, points, jnp.broadcast_to(rows, valid.shape), valid, jnp.int32(90), 100)
+    at_once = _first_centers(keys, points, rows, valid, jnp.int32(90), 100)
+    apart = _first_centers(keys, points, jnp.broadcast_to(rows, valid.shape), valid, jnp.int32(90), 100)
     monkeypatch.setattr(import_module("jaxal.numerics.kmeans"), "_TABLE", 0)
-    by_products = _seeding(keys, points, rows, valid, jnp.int32(90), 100)
+    by_products = _first_centers(keys, points, rows, valid, jnp.int32(90), 100)
     np.testing.assert_array_equal(at_once[:, :90], apart[:, :90])
     np.testing.assert_array_equal(at_once[:, :90], by_products[:, :90])
 
@@ -136,7 +139,7 @@ def test_seeding_from_a_part_of_the_rows(monkeypatch):
     inertias = {}
     for n, rows in (("all", 4000), ("part", 500)):
         monkeypatch.setattr(import_module("jaxal.numerics.kmeans"), "_SEED_ROWS", rows)
-        chosen = _seeding(
+        chosen = _first_centers(
             loop.keys(range(8), 0), points_of(X), jnp.arange(4000, dtype=jnp.int32)[None],
             jnp.broadcast_to(jnp.asarray(valid)[None], (8, 4000)), jnp.int32(30), 30,
         )  # fmt: skip

@@ -15,6 +15,7 @@ from jaxal import Pool
 from jaxal.errors import DataError
 from jaxal.experiments import loop
 from jaxal.numerics import lazy, logreg
+from jaxal.numerics.arrays import tie_breaks
 from jaxal.strategies import State, make
 
 EVER, NEVER = 1e12, 0.0  # bounds are renewed after every step that failed; or only when there is no other way
@@ -60,7 +61,7 @@ def run(strategy, X, labels, batch_size, cycles, params=None):
 def check_coreset(X, labels, batch_size, cycles=3, rtol=1e-9):
     for keys, labeled, rows, scores in run(make("coreset"), X, labels, batch_size, cycles):
         for s, key in enumerate(keys):
-            lots = np.asarray(lazy.priorities(key, len(X)))
+            lots = np.asarray(tie_breaks(key, len(X)))
             expected, distances = eager_coreset.select(X.astype(float), labeled[s], batch_size, lots)
             assert rows[s].tolist() == expected
             np.testing.assert_allclose(scores[s], distances, rtol=rtol)

@@ -1,32 +1,38 @@
-"""Work on a pool larger than the cache, a block of rows at a time."""
+"""Work on a pool that is larger than the cache, a block of rows at a time."""
 
+from collections.abc import Callable
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from jaxtyping import Float, Shaped
 
-_ELEMENTS = 1 << 20  # numbers that a block may hold beside its rows
+_ELEMENTS = 1 << 20  # numbers that are computed for a block at most, beside its rows
+_LEAST_ROWS = 256  # of a block, however many numbers that makes
 
 
-def to_device(X: np.ndarray) -> Array:
-    """X on the default device; on CPU in the memory it lies in, if that is aligned: it must not be written to."""
+def to_device(X: Float[np.ndarray, "N D"]) -> Float[Array, "N D"]:
+    """X on the default device; on CPU in the memory where it lies, if that is aligned. It must not be written to."""
     return jax.device_put(X, may_alias=True)
 
 
 def rows(n_values: int) -> int:
-    """Rows of a block when `n_values` numbers are computed for each of them."""
-    return max(256, _ELEMENTS // max(1, n_values))
+    """How many rows a block has when `n_values` numbers are computed for each of them."""
+    return max(_LEAST_ROWS, _ELEMENTS // max(1, n_values))
 
 
-def take(a, start, size: int, axis: int = 0) -> Array:
-    """The rows start to start + size of a."""
+def take(a: Shaped[Array, "..."], start, size: int, axis: int = 0) -> Shaped[Array, "..."]:
+    """The part start .. start + size of `a` along `axis`."""
     return lax.dynamic_slice_in_dim(a, start, size, axis)
 
 
-def map_blocks(f, n: int, size: int) -> Array:
-    """f(start, size) -> (S, size) over 0..n in blocks; returns (S, n). The last block overlaps the one before it."""
+def map_blocks(f: Callable, n: int, size: int) -> Shaped[Array, "S N"]:
+    """f(start, size) -> (S, size) for blocks of the rows 0 .. n; returns (S, n).
+
+    The last block starts earlier where n is no multiple of `size`, so that all blocks have one shape.
+    """
     if n <= size:
         return f(0, n)
     shape = jax.eval_shape(partial(f, size=size), 0)

@@ -1,21 +1,22 @@
 """Squared distances that survive float32.
 
-|a - b|^2 = |a|^2 + |b|^2 - 2 <a, b> loses what the norms have in common. So rows are taken about the mean of the pool,
-which removes the offset that embeddings share; what is within rounding counts as 0; and where one row meets few others
-the differences are squared themselves.
+|a - b|^2 = |a|^2 + |b|^2 - 2 <a, b> loses the digits that the norms have in common. Three measures keep enough of
+them: rows are centered, that is, taken about the mean of the pool, which removes the offset that all embeddings share;
+what is within rounding counts as 0; and where one row meets few others the differences are squared themselves.
 """
 
-from functools import partial
 from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
+from jaxtyping import Bool, Float, Int
 
 from jaxal.errors import DataError
 from jaxal.numerics import blocks
+from jaxal.numerics.arrays import einsum
 
-_einsum = partial(jnp.einsum, precision=lax.Precision.HIGHEST)
+_NORM_ROWS = 4096  # of a block when norms are computed on the host
 
 
 class Norms(NamedTuple):
@@ -27,9 +28,13 @@ class Norms(NamedTuple):
     centered: Array  # (N,) squared norms about the mean
 
 
-def norms(X: np.ndarray, *, normalize: bool = False) -> Norms:
-    """`Norms` of X (N, D), in blocks. Rows of zeros stay zeros. Raises DataError where distances would overflow."""
-    parts = [X[i : i + 4096] for i in range(0, len(X), 4096)]
+def norms(X: Float[np.ndarray, "N D"], *, normalize: bool = False) -> Norms:
+    """`Norms` of X, in blocks on the host. Rows of zeros stay zeros.
+
+    Raises: DataError where distances would overflow.
+    Cost: two passes over X.
+    """
+    parts = [X[i : i + _NORM_ROWS] for i in range(0, len(X), _NORM_ROWS)]
     with np.errstate(over="ignore"):
         raw = np.concatenate([np.einsum("nd,nd->n", part, part) for part in parts])
     scale = np.ones_like(raw)
@@ -37,9 +42,9 @@ def norms(X: np.ndarray, *, normalize: bool = False) -> Norms:
         raise DataError(f"the embeddings are too large for {raw.dtype} distances: scale them (normalize)")
     if normalize:
         scale, raw = 1 / np.sqrt(np.where(raw > 0, raw, 1)), (raw > 0).astype(X.dtype)
-    scales = [scale[i : i + 4096, None] for i in range(0, len(X), 4096)]
+    scales = [scale[i : i + _NORM_ROWS, None] for i in range(0, len(X), _NORM_ROWS)]
     mean = sum((part * by).sum(axis=0, dtype=np.float64) for part, by in zip(parts, scales, strict=True)) / len(X)
-    # Rounded to 8 bits of its largest entry, so that distances of whole numbers stay exact, and ties ties.
+    # The mean is rounded to 8 bits of its largest entry: distances of whole numbers then stay exact, and ties ties.
     grid = 2.0 ** (np.frexp(np.abs(mean).max())[1] - 8)
     mean = (np.round(mean / grid) * grid).astype(X.dtype)
     centered = [((part * by - mean) ** 2).sum(axis=1) for part, by in zip(parts, scales, strict=True)]
@@ -47,59 +52,62 @@ def norms(X: np.ndarray, *, normalize: bool = False) -> Norms:
 
 
 class Points(NamedTuple):
-    """The rows of a pool about their mean, scaled; never stored as such."""
+    """The rows of a pool, scaled and centered; never stored as such."""
 
     X: Array  # (N, D)
     norms: Norms
 
-    def at(self, rows) -> Array:
-        """(..., D) of rows (...)."""
+    def at(self, rows: Int[Array, "..."]) -> Float[Array, "... D"]:
+        """The points of rows (...)."""
         x = self.X[rows] * self.norms.scale[rows][..., None]
         return x - jnp.broadcast_to(self.norms.mean, x.shape)
 
 
-def products(A, B):
-    """<a, b> for rows of A (..., P, D) and B (..., T, D): (..., P, T)."""
-    return _einsum("...pd,...td->...pt", A, B)
+def products(A: Float[Array, "*S P D"], B: Float[Array, "*S W D"]) -> Float[Array, "*S P W"]:
+    """<a, b> for the rows of A and B."""
+    return einsum("...pd,...td->...pt", A, B)
 
 
-def squared(A, B):
-    """|a - b|^2 (..., P, T) for rows of A (..., P, D) and B (..., T, D): centered ones, see above."""
+def squared(A: Float[Array, "*S P D"], B: Float[Array, "*S W D"]) -> Float[Array, "*S P W"]:
+    """|a - b|^2 for the rows of A and B, which must be centered."""
     AA, BB = (A * A).sum(axis=-1)[..., :, None], (B * B).sum(axis=-1)[..., None, :]
     norms = AA + BB
     return above_rounding(norms - 2 * products(A, B), norms)
 
 
-def above_rounding(apart, scale):
-    """Squared distances, 0 where they are no more than the rounding of numbers as large as `scale`: duplicates."""
-    return jnp.where(apart > 8 * jnp.finfo(apart.dtype).eps * scale, apart, 0)
+def above_rounding(squared: Array, scale: Array) -> Array:
+    """Squared distances; 0, as of duplicates, where no larger than the rounding of numbers as large as `scale`."""
+    return jnp.where(squared > 8 * jnp.finfo(squared.dtype).eps * scale, squared, 0)
 
 
-def differences(a, B):
-    """|a - b|^2 (S, T) of one row a (S, D) and the rows of B (S, T, D), with no cancellation."""
-    apart = B - a[:, None]
+def differences(a: Float[Array, "S D"], B: Float[Array, "S W D"]) -> Float[Array, "S W"]:
+    """|a - b|^2 for a seed's one row a and its rows of B, with no cancellation."""
+    difference = B - a[:, None]
     # a product with ones adds faster than a reduction of the last axis
-    return _einsum("std,d->st", apart * apart, jnp.ones(B.shape[-1], B.dtype))
+    return einsum("std,d->st", difference * difference, jnp.ones(B.shape[-1], B.dtype))
 
 
-def paired(A, B):
-    """|a - b|^2 (P,) of rows in pairs, (P, D) each, with no cancellation."""
-    apart = A - B
-    return _einsum("pd,d->p", apart * apart, jnp.ones(A.shape[-1], A.dtype))
+def paired(A: Float[Array, "P D"], B: Float[Array, "P D"]) -> Float[Array, " P"]:
+    """|a - b|^2 for the rows of A and B in pairs, with no cancellation."""
+    difference = A - B
+    return einsum("pd,d->p", difference * difference, jnp.ones(A.shape[-1], A.dtype))
 
 
-def nearest(X, norms: Norms, centers, known):
-    """Squared distance of every row of X (N, D) to the nearest of a seed's centers (S, T, D), taken about the mean.
+def nearest(
+    X: Float[Array, "N D"], norms: Norms, centers: Float[Array, "S W D"], known: Bool[Array, "S W"]
+) -> Float[Array, "S N"]:
+    """Squared distance of every row of X to the nearest of a seed's `known` centers; inf for a seed that knows none.
 
-    known: (S, T) bool, centers that count; inf where none does. Returns (S, N).
+    The centers must be centered (taken about the mean); X is as it came, and not scaled.
+    Cost: S W products with X.
     """
     n_seeds, n_centers, _ = centers.shape
-    # About the mean of the pool |x|^2 is the same for all centers: it is added, and clipped, when the rest is minimal.
+    # |x - c|^2 = |x|^2 + 2 (|c|^2 / 2 - <c, x>). |x|^2 is the same for all centers, so it is added to the minimum.
     half = jnp.where(known, (centers * centers).sum(axis=2) / 2, jnp.inf)
 
     def block(start, size):
         rows = blocks.take(X, start, size) - norms.mean[None]
-        rest = half[:, :, None] - _einsum("std,nd->stn", centers, rows)
+        rest = half[:, :, None] - einsum("std,nd->stn", centers, rows)
         return jnp.maximum(2 * rest.min(axis=1) + blocks.take(norms.centered, start, size)[None], 0)
 
     return blocks.map_blocks(block, X.shape[0], blocks.rows(n_seeds * n_centers))

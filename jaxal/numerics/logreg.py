@@ -2,20 +2,21 @@
 
 The model is that of scikit-learn's `LogisticRegression(solver="lbfgs")`. With weights w_l that sum to n,
 
-    f(W, b) = sum_l w_l/n * (logsumexp_c z_cl - z_(y_l)l) + lam/2 |W|^2,    z = W X^T + b,    lam = 1 / (C n)
+    f(W, b) = sum_l w_l/n * (logsumexp_c z_cl - z_(y_l)l) + lam/2 |W|^2,    z = W X^T + b,    lam = 1 / (C n)    (1)
 
-over the observed classes; the intercept b is not penalised. Two observed classes are one logit in scikit-learn. Two
-softmax columns with the penalty doubled have the same optimum, the same gradient and the same probabilities.
+over the observed classes; the intercept b is not penalised. Where two classes are observed scikit-learn fits one
+logit. Two softmax columns with lam doubled have the same optimum, the same gradient and the same probabilities.
 
-Rows are centred while fitting: with b' = b + W mean the model is the same, and the strong direction that embeddings
-share with the intercept is gone (Banking77, L = 1000: 42 iterations become 24, and they end nearer to the optimum).
+While fitting, rows are centered: with b' = b + W mean the model is the same. The direction that all embeddings share,
+and that competes with the intercept, is gone (Banking77, L = 1000: 24 iterations instead of 42, nearer to the optimum).
 
 Layout: parameters (C, D) and logits (C, L), because XLA:CPU runs `X.T @ G` for thin G at a tenth of the speed of
 `G @ X` (L=4000, D=4096, C=3: 46 ms against 5 ms). Gradients are written out: autodiff would take the slow product.
 """
 
+from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,12 +25,12 @@ import optax
 from jax import Array, lax
 
 from jaxal.numerics import blocks
+from jaxal.numerics.arrays import einsum
+from jaxal.numerics.line_search import Step, line_search
 
-_AIM = 0.7  # of tol, where iterations stop: what is no farther from the optimum than scikit-learn's result at tol
-_MAX_TRIALS = 20  # of one line search
-_SLOPE_DROP = 0.8  # accepted when |slope| falls below this share of its start
-
-_matmul = partial(jnp.einsum, precision=lax.Precision.HIGHEST)  # tensor cores would round to 10 bits
+# Iterations stop at max |gradient| <= _AIM tol. The result is then no farther from the optimum than scikit-learn's at
+# tol (bench/results/warm-start.md).
+_AIM = 0.7
 
 
 class Params(NamedTuple):
@@ -47,12 +48,6 @@ class Fit(NamedTuple):
     converged: Array  # (S,) bool: gradient <= tol
     gradient: Array  # (S,) max |gradient| of the mean objective at freshly computed logits, rounding of b included
     objective: Array  # (S,) f(W, b)
-
-
-def _lbfgs(n_parameters: int) -> optax.GradientTransformation:
-    """Keeps 7 pairs: as many iterations as with 10 (24 and 33 on Banking77), 5-10 % less time. Of large parameters 4:
-    more would take the cache from X (L=1000, D=4096, C=77: 19 iterations in .83 s with 7, 18 in .70 s with 4)."""
-    return optax.scale_by_lbfgs(memory_size=7 if n_parameters <= 1 << 17 else 4)
 
 
 def zeros(n_seeds: int, n_classes: int, dim: int, dtype) -> Params:
@@ -79,9 +74,10 @@ def fit(X, rows, y, weight, init: Params, C=1.0, *, tol=1e-4, max_iter=1000, int
     Reference: Nocedal and Wright, Numerical Optimization, 2nd ed., algorithm 7.5; Hager and Zhang 2005 (line search).
     """
     if vmapped is None:
-        # On CPU a batch waits for its slowest seed and falls out of cache. 5 seeds, one at a time / vmapped, in s:
-        # (L, D, C) = (25, 768, 2) .005/.003, (1000, 384, 6) .023/.017, (1000, 768, 6) .047/.067,
-        # (1000, 384, 77) .10/.14, (5000, 4096, 77) 5.0/7.2. What vmap gains, on the smallest fits, is milliseconds.
+        # On CPU a vmapped fit runs until its slowest seed is done, and its arrays fall out of cache. Seconds for 5
+        # seeds, one at a time / vmapped: (L, D, C) = (25, 768, 2) .005/.003, (1000, 384, 6) .023/.017,
+        # (1000, 768, 6) .047/.067, (1000, 384, 77) .10/.14, (5000, 4096, 77) 5.0/7.2. So vmap gains milliseconds, on
+        # the smallest fits.
         vmapped = jax.default_backend() != "cpu"
 
     def one(seed):
@@ -112,127 +108,212 @@ def fit_rows(X, rows, y, init: Params, C=1.0, weight=None, **options) -> Fit:
     return fit(X, *(np.pad(a, padding) for a in (rows, y, weight)), init, C, **options)
 
 
-class _Point(NamedTuple):
-    """Where the solver stands: parameters, their relative logits (C, L), gradient and objective."""
+class _Problem(NamedTuple):
+    """One seed's fit."""
 
-    params: Params
-    logits: Array
-    grad: Params
-    f: Array
+    X: Array  # (L, D) centered rows
+    mean: Array  # (1, D) what was taken off; 0 without an intercept
+    y: Array  # (L,) classes
+    weight: Array  # (1, L), sums to 1
+    target: Array  # (C, L) weight of the row's own class, else 0
+    seen: Array  # (C,) bool, classes with a row
+    lam: Array  # () of (1)
+    intercept: bool
 
 
 class _Softmax(NamedTuple):
-    """Weighted probabilities E * share."""
+    """Weighted probabilities: E * share."""
 
     E: Array  # (C, L)
     share: Array  # (1, L)
 
 
-class _Trial(NamedTuple):
-    """One step length along a direction: the objective there, its slope, and the softmax."""
+class _Point(NamedTuple):
+    """Parameters, and what is computed of them."""
 
-    step: Array
+    params: Params
+    logits: Array  # (C, L), relative
+    grad: Params
     f: Array
-    slope: Array
-    softmax: _Softmax
 
 
-def _fit_one(X, y, weight, init, C, tol, max_iter, intercept):
-    n_classes = init.W.shape[0]
+class _Search(NamedTuple):
+    """Where L-BFGS stands."""
+
+    point: _Point
+    memory: Any  # optax's
+    iterations: Array
+    accepted: Array  # whether the last line search found a step
+
+
+def _fit_one(X, y, weight, init, C, tol, max_iter, intercept) -> Fit:
+    """Fit one seed on its own rows X (L, D), with classes y (L,) and sample weights (L,)."""
+    problem = _problem(X, y, weight, init.W.shape[0], C, intercept)
     lbfgs = _lbfgs(init.W.size)
-    n = weight.sum()
-    weight = weight[None] / n  # (1, L), as all that is one number a row
-    target = jnp.where(y[None] == jnp.arange(n_classes, dtype=y.dtype)[:, None], weight, 0)  # (C, L)
-    seen = jnp.any(target > 0, axis=1)
-    lam = jnp.where(seen.sum() == 2, 2, 1).astype(X.dtype) / (C * n)
-    mean = _matmul("ol,ld->od", weight, X) if intercept else jnp.zeros_like(X[:1])  # (1, D)
-    X = X - mean
-    # A finite stand-in for -inf: it stays put when a step times 0 is added to it.
-    never = jnp.finfo(X.dtype).min / 4
-
-    def relative(Z):
-        """Logits minus that of each row's own class: then no difference of large numbers makes up the loss."""
-        return Z - jnp.take_along_axis(Z, y[None], axis=0, mode="promise_in_bounds")
-
-    def loss(Z):
-        """Mean cross entropy of relative logits, every term >= 0, and their softmax."""
-        top = Z.max(axis=0, keepdims=True)
-        E = jnp.exp(Z - top)
-        total = E.sum(axis=0, keepdims=True)
-        return (weight * (jnp.log(total) + top)).sum(), _Softmax(E, weight / total)
-
-    def gradient(W, softmax):
-        G = softmax.E * softmax.share - target
-        b = G.sum(axis=1) if intercept else jnp.zeros(n_classes, X.dtype)
-        return Params(_matmul("cl,ld->cd", G, X) + lam * W, b)
-
-    def evaluate(params):
-        Z = _times(params.W, X) + params.b[:, None]
-        Z = relative(jnp.where(seen[:, None], Z, never))
-        f, softmax = loss(Z)
-        return _Point(params, Z, gradient(params.W, softmax), f + lam / 2 * jnp.vdot(params.W, params.W))
-
-    def iterate(carry):
-        point, memory, iterations, _ = carry
-        minus_P, memory = lbfgs.update(point.grad, memory, point.params)
-        P = jax.tree.map(jnp.negative, minus_P)
-        dZ = relative(_times(P.W, X) + P.b[:, None])
-        slope = jnp.vdot(point.grad.W, P.W) + jnp.vdot(point.grad.b, P.b)
-        WW, WP, PP = (jnp.vdot(a, b) for a, b in ((point.params.W,) * 2, (point.params.W, P.W), (P.W,) * 2))
-
-        def attempt(step):
-            f, softmax = loss(point.logits + step * dZ)
-            slope = (softmax.share * (softmax.E * dZ).sum(axis=0, keepdims=True)).sum() + lam * (WP + step * PP)
-            return _Trial(step, f + lam / 2 * (WW + 2 * step * WP + step * step * PP), slope, softmax)
-
-        best, accepted = _line_search(attempt, point.f, slope)
-        # A refused step moves nothing. The gradient is then of another point, but `solve` takes both afresh.
-        step = jnp.where(accepted, best.step, 0)
-        params = jax.tree.map(lambda w, p: w + jnp.where(accepted, step * p, 0), point.params, P)
-        logits = point.logits + jnp.where(accepted, step * dZ, 0)
-        return _Point(params, logits, gradient(params.W, best.softmax), best.f), memory, iterations + 1, accepted
-
-    def largest(grad):
-        """The largest gradient element for rows as they came, centred + mean."""
-        W = grad.W + grad.b[:, None] * mean
-        return jnp.maximum(jnp.abs(W).max(), jnp.abs(grad.b).max())
 
     def unfinished(point, iterations):
-        return (largest(point.grad) > _AIM * tol) & (iterations < max_iter)
+        return (_largest(problem, point.grad) > _AIM * tol) & (iterations < max_iter)
 
-    def solve(carry):
-        """L-BFGS until it seems done or a step is refused; then logits and gradient afresh: running logits drift."""
-        point, memory, before, failures = carry
-        point, memory, iterations, accepted = lax.while_loop(
-            lambda c: unfinished(c[0], c[2]) & c[3], iterate, (point, memory, before, True)
+    def descend(carry):
+        """L-BFGS until it seems done or finds no step; then logits and gradient afresh: running logits drift."""
+        search, failures = carry
+        before = search.iterations
+        search = lax.while_loop(
+            lambda search: unfinished(search.point, search.iterations) & search.accepted,
+            partial(_iterate, problem, lbfgs),
+            search._replace(accepted=True),
         )
-        # After a refusal the memory is emptied: next comes steepest descent. With count and weights at 0 optax ignores
-        # the pairs that are still stored. When that is refused too, float precision is exhausted.
-        memory = memory._replace(
-            count=jnp.where(accepted, memory.count, 0), weights_memory=jnp.where(accepted, memory.weights_memory, 0)
-        )
-        failures = jnp.where(accepted, 0, jnp.where(iterations == before + 1, failures + 1, 1))
-        return evaluate(point.params), memory, iterations, failures
+        failed_at_once = ~search.accepted & (search.iterations == before + 1)
+        failures = jnp.where(search.accepted, 0, jnp.where(failed_at_once, failures + 1, 1))
+        # Without a step the memory is emptied, and steepest descent comes next.
+        empty = lbfgs.init(search.point.params)
+        memory = jax.tree.map(partial(jnp.where, search.accepted), search.memory, empty)
+        return search._replace(point=_evaluate(problem, search.point.params), memory=memory), failures
 
-    start = Params(jnp.where(seen[:, None], init.W, 0), jnp.where(seen & jnp.isfinite(init.b), init.b, 0))
-    start = start._replace(b=start.b + _matmul("cd,od->c", start.W, mean))
-    # optax counts in int32 but adds int64 under x64, which strict promotion refuses
-    memory = lbfgs.init(start)._replace(count=jnp.zeros((), int))
-    point, _, iterations, _ = lax.while_loop(
-        lambda c: unfinished(c[0], c[2]) & (c[3] < 2), solve, (evaluate(start), memory, 0, 0)
+    start = _start(problem, init)
+    search = _Search(_evaluate(problem, start), lbfgs.init(start), 0, True)
+    # Where steepest descent finds no step either, the digits of the dtype are exhausted.
+    search, _ = lax.while_loop(
+        lambda carry: unfinished(carry[0].point, carry[0].iterations) & (carry[1] < 2), descend, (search, 0)
     )
-    W, b = point.params
-    b = _uncentred(W, b, mean)
-    # For rows as they came b may be large and its rounding coarse. Moving a logit by r moves a probability by r / 2.
-    rounding = jnp.finfo(X.dtype).eps / 2 * jnp.abs(b).max()
-    size = (_matmul("ol,ld->od", weight, jnp.abs(X)) + jnp.abs(mean)).max()
-    gradient_max = largest(point.grad) + rounding / 2 * size
-    return Fit(Params(W, jnp.where(seen, b, -jnp.inf)), iterations, gradient_max <= tol, gradient_max, point.f)
+    return _as_fit(problem, search, tol)
 
 
-def _uncentred(W, b, mean):
-    """b - W mean (C,) of weights (C, D) and mean (1, D), as if it were computed with twice the digits and then rounded:
-    the terms may be large and their sum small. Halves of numbers have exact products; what a sum loses is kept."""
+def _problem(X, y, weight, n_classes: int, C, intercept: bool) -> _Problem:
+    n = weight.sum()
+    weight = weight[None] / n
+    target = jnp.where(y[None] == jnp.arange(n_classes, dtype=y.dtype)[:, None], weight, 0)
+    seen = jnp.any(target > 0, axis=1)
+    lam = jnp.where(seen.sum() == 2, 2, 1).astype(X.dtype) / (C * n)
+    mean = einsum("ol,ld->od", weight, X) if intercept else jnp.zeros_like(X[:1])
+    return _Problem(X - mean, mean, y, weight, target, seen, lam, intercept)
+
+
+def _start(problem: _Problem, init: Params) -> Params:
+    """Where to begin, for centered rows: 0 for classes that have no row."""
+    W = jnp.where(problem.seen[:, None], init.W, 0)
+    b = jnp.where(problem.seen & jnp.isfinite(init.b), init.b, 0)
+    return Params(W, b + einsum("cd,od->c", W, problem.mean))
+
+
+def _as_fit(problem: _Problem, search: _Search, tol) -> Fit:
+    """The result, for rows as they came."""
+    (W, b), mean, dtype = search.point.params, problem.mean, problem.X.dtype
+    b = _uncentered(W, b, mean)
+    # b may be large then, and its rounding coarse. A logit wrong by r makes a probability wrong by r / 2 at most.
+    rounding = jnp.finfo(dtype).eps / 2 * jnp.abs(b).max()
+    size = (einsum("ol,ld->od", problem.weight, jnp.abs(problem.X)) + jnp.abs(mean)).max()
+    gradient = _largest(problem, search.point.grad) + rounding / 2 * size
+    params = Params(W, jnp.where(problem.seen, b, -jnp.inf))
+    return Fit(params, search.iterations, gradient <= tol, gradient, search.point.f)
+
+
+# ---- the objective
+
+
+def _relative(problem: _Problem, Z):
+    """Logits (C, L) less that of each row's own class: the loss is then no difference of two large numbers."""
+    return Z - jnp.take_along_axis(Z, problem.y[None], axis=0, mode="promise_in_bounds")
+
+
+def _loss(problem: _Problem, Z):
+    """Mean cross entropy of relative logits, a sum of terms >= 0, and their softmax."""
+    top = Z.max(axis=0, keepdims=True)
+    E = jnp.exp(Z - top)
+    total = E.sum(axis=0, keepdims=True)
+    return (problem.weight * (jnp.log(total) + top)).sum(), _Softmax(E, problem.weight / total)
+
+
+def _gradient(problem: _Problem, W, softmax: _Softmax) -> Params:
+    """The gradient of (1): (p - e_y) X + lam W, and the sum of p - e_y."""
+    G = softmax.E * softmax.share - problem.target
+    b = G.sum(axis=1) if problem.intercept else jnp.zeros(len(W), W.dtype)
+    return Params(einsum("cl,ld->cd", G, problem.X) + problem.lam * W, b)
+
+
+def _largest(problem: _Problem, grad: Params):
+    """The largest gradient element for rows as they came: centered rows + mean."""
+    W = grad.W + grad.b[:, None] * problem.mean
+    return jnp.maximum(jnp.abs(W).max(), jnp.abs(grad.b).max())
+
+
+def _evaluate(problem: _Problem, params: Params) -> _Point:
+    # Classes without a row get the lowest finite logit that stays put when a step times 0 is added to it.
+    never = jnp.finfo(problem.X.dtype).min / 4
+    Z = _times(params.W, problem.X) + params.b[:, None]
+    Z = _relative(problem, jnp.where(problem.seen[:, None], Z, never))
+    f, softmax = _loss(problem, Z)
+    f = f + problem.lam / 2 * jnp.vdot(params.W, params.W)
+    return _Point(params, Z, _gradient(problem, params.W, softmax), f)
+
+
+# ---- L-BFGS
+
+
+class _Lbfgs(NamedTuple):
+    """optax's L-BFGS, whose result is minus the step, with dtypes that stay as they were."""
+
+    init: Callable  # params -> memory
+    update: Callable  # (grad, memory, params) -> (minus the step, memory)
+
+
+def _lbfgs(n_parameters: int) -> _Lbfgs:
+    """It keeps 7 pairs of steps and gradient changes: as many iterations as with 10 (24 and 33 on Banking77), in 5-10 %
+    less time. Of large parameters it keeps 4, because more would push X out of the cache (L=1000, D=4096, C=77: 19
+    iterations in .83 s with 7, 18 in .70 s with 4)."""
+    lbfgs = optax.scale_by_lbfgs(memory_size=7 if n_parameters <= 1 << 17 else 4)
+
+    def update(grad, memory, params):
+        # Under x64 optax adds int64 to its int32 counter, which strict promotion refuses.
+        with jax.numpy_dtype_promotion("standard"):
+            step, after = lbfgs.update(grad, memory, params)
+        return jax.tree.map(lambda new, old: new.astype(old.dtype), (step, after), (grad, memory))
+
+    return _Lbfgs(lbfgs.init, update)
+
+
+def _iterate(problem: _Problem, lbfgs: _Lbfgs, search: _Search) -> _Search:
+    """One step of L-BFGS. Logits are linear in the parameters: along P they are Z + length * dZ, so that the trials of
+    the line search need no matrix product."""
+    point, lam = search.point, problem.lam
+    minus_P, memory = lbfgs.update(point.grad, search.memory, point.params)
+    P = jax.tree.map(jnp.negative, minus_P)
+    dZ = _relative(problem, _times(P.W, problem.X) + P.b[:, None])
+    slope = jnp.vdot(point.grad.W, P.W) + jnp.vdot(point.grad.b, P.b)
+    WW, WP, PP = (jnp.vdot(a, b) for a, b in ((point.params.W,) * 2, (point.params.W, P.W), (P.W,) * 2))
+
+    def attempt(length) -> Step:
+        f, softmax = _loss(problem, point.logits + length * dZ)
+        f = f + lam / 2 * (WW + 2 * length * WP + length * length * PP)
+        slope = (softmax.share * (softmax.E * dZ).sum(axis=0, keepdims=True)).sum() + lam * (WP + length * PP)
+        return Step(length, f, slope, softmax)
+
+    step, accepted = line_search(attempt, point.f, slope)
+    # Where none was accepted nothing moves. The gradient is then of another point, but `descend` computes it afresh.
+    length = jnp.where(accepted, step.length, 0)
+    params = jax.tree.map(lambda w, p: w + jnp.where(accepted, length * p, 0), point.params, P)
+    logits = point.logits + jnp.where(accepted, length * dZ, 0)
+    point = _Point(params, logits, _gradient(problem, params.W, step.extra), step.f)
+    return _Search(point, memory, search.iterations + 1, accepted)
+
+
+# ---- products and sums
+
+
+def _times(W, X):
+    """W X^T, (C, L). For few classes X W^T is twice as fast on XLA:CPU (L=4096, D=4096, C=3: 2.2 against 4.3 ms); the
+    barrier keeps the compiler from turning it around."""
+    if W.shape[0] > 16:
+        return einsum("cd,ld->cl", W, X)
+    return lax.optimization_barrier(einsum("ld,cd->lc", X, W)).T
+
+
+def _uncentered(W, b, mean):
+    """b - W mean (C,), rounded once: the terms may be large and their sum small.
+
+    It is computed with twice the digits (Dekker 1971): numbers are split into halves whose products are exact, and the
+    rounding error of each sum is summed too.
+    """
     info = jnp.finfo(W.dtype)
 
     def halves(a):
@@ -251,67 +332,24 @@ def _uncentred(W, b, mean):
     return total + lost
 
 
-def _times(W, X):
-    """W X^T, (C, L). For few classes XLA:CPU multiplies row by row twice as fast (L=4096, D=4096, C=3: 2.2 against
-    4.3 ms); the barrier keeps it from turning the product around."""
-    if W.shape[0] > 16:
-        return _matmul("cd,ld->cl", W, X)
-    return lax.optimization_barrier(_matmul("ld,cd->lc", X, W)).T
-
-
-def _line_search(attempt, f0, slope0):
-    """A step where the slope has dropped and the objective has not risen, along a convex function.
-
-    The test is on derivatives (Hager and Zhang's approximate Wolfe conditions): Armijo's on the objective drowns in
-    float32 rounding near the optimum. |slope| <= .8 |slope0| also makes <s, y> >= .2 step |slope0| > 0, the curvature
-    that L-BFGS needs. Between trials the secant of two slopes, kept inside the bracket.
-    """
-    ceiling = f0 + 10 * jnp.finfo(f0.dtype).eps * jnp.abs(f0)
-
-    def good(trial):
-        return (jnp.abs(trial.slope) <= -_SLOPE_DROP * slope0) & (trial.f <= ceiling)
-
-    def searching(carry):
-        trial, *_, count = carry
-        return ~good(trial) & (count < _MAX_TRIALS) & (slope0 < 0)
-
-    def narrow(carry):
-        trial, low, low_slope, high, count = carry
-        secant = low + (trial.step - low) * low_slope / (low_slope - trial.slope)
-        too_far = ~((trial.slope < 0) & (trial.f <= ceiling))  # also when anything is NaN
-        low, low_slope, high = jax.tree.map(
-            lambda far, near: jnp.where(too_far, far, near),
-            (low, low_slope, trial.step),
-            (trial.step, trial.slope, high),
-        )
-        margin = (high - low) / 10
-        open_ended = jnp.isinf(high)
-        bottom = jnp.where(open_ended, 2 * low, low + margin)
-        top = jnp.where(open_ended, 10 * low, high - margin)
-        step = jnp.clip(jnp.where(jnp.isfinite(secant), secant, (bottom + top) / 2), bottom, top)
-        return attempt(step), low, low_slope, high, count + 1
-
-    one = jnp.ones((), f0.dtype)
-    carry = (attempt(one), 0 * one, slope0, jnp.inf * one, 1)
-    trial, *_ = lax.while_loop(searching, narrow, carry)
-    return trial, good(trial)
+# ---- prediction
 
 
 def logits(params: Params, X) -> Array:
     """Logits (..., N, C) of rows X (N, D); -inf for classes never seen."""
-    Z = _matmul("nd,...cd->...nc", X, params.W)
+    Z = einsum("nd,...cd->...nc", X, params.W)
     return Z + jnp.broadcast_to(params.b[..., None, :], Z.shape)
 
 
 def logits_each(params: Params, X) -> Array:
     """Logits (S, P, C) of each seed's own rows X (S, P, D)."""
-    return _matmul("spd,scd->spc", X, params.W) + params.b[:, None]
+    return einsum("spd,scd->spc", X, params.W) + params.b[:, None]
 
 
 def logits_of(params: Params, X) -> Array:
     """Logits (S, C, R) of a block of rows X (R, D), the same for all seeds. Classes come before rows because a CPU
     reduces few long vectors fast, and many short ones slowly."""
-    return _matmul("scd,nd->scn", params.W, X) + params.b[:, :, None]
+    return einsum("scd,nd->scn", params.W, X) + params.b[:, :, None]
 
 
 def map_logits(f, params: Params, X, *, block_rows: int | None = None) -> Array:

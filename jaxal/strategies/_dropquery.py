@@ -9,12 +9,13 @@ import numpy as np
 from jax import lax
 
 from jaxal.errors import ConfigError
-from jaxal.numerics import blocks, distances, lazy, logreg, neighbors
+from jaxal.numerics import blocks, distances, logreg, neighbors
+from jaxal.numerics.arrays import index_if, lowest_index, split_each, tie_breaks, true_indices
 from jaxal.numerics.kmeans import kmeans
 from jaxal.strategies.interface import Strategy, check_setting
 
-_ENOUGH = 25  # times the batch size: candidates below which the official rule asks for fewer disagreements
-_NEAREST = 4  # rows looked up at a time for a centroid
+_ENOUGH = 25  # with fewer candidates than this times B, the official rule asks for fewer disagreements
+_NEAREST = 4  # nearest rows that are kept of a centroid; when all are taken, all rows are looked at
 
 
 class _Rule(NamedTuple):
@@ -25,14 +26,18 @@ class _Rule(NamedTuple):
 
 
 def dropquery(variant="official", n_masks: int | None = None):
-    """Predict `n_masks` times with three quarters of the features dropped; cluster the rows that disagree with the
-    prediction on all features into B clusters; take the row nearest to each centroid.
+    """Predict `n_masks` times with three quarters of the features dropped. Candidates are rows whose predictions differ
+    from the one on all features. Cluster them into B clusters, and take the row nearest to each centroid.
 
-    official: 3 masks, kept features times 4; rows that disagree in more than half, or, while they are fewer than 25 B,
-    in fewer; rows of length 1; fewer than B candidates are filled up uniformly from the unlabeled rows.
-    skactiveml: 20 masks, no scaling; rows that disagree in more than half, at least the B that disagree most; rows as
-    they are; the nearest row of any cluster that is not taken yet.
-    Score: the share of masks that disagree. Cost: O(N M C D), and k-means on the candidates.
+    official: 3 masks, kept features times 4. Candidates differ in more than half of the predictions; where those are
+    fewer than 25 B, in fewer. They are clustered at length 1. Fewer candidates than B are filled up with unlabeled rows
+    drawn uniformly.
+    skactiveml: 20 masks as in the study (the library's default is 5), kept features as they are. Candidates differ in
+    more than half of the predictions, or are the B that differ most. They are clustered as they are, and each centroid
+    in turn takes its nearest candidate that is left.
+    Score: the share of predictions that differ.
+    Cost: O(N M C D) for M masks, and k-means on the candidates.
+    Differs from: the official code clusters features after batch normalisation; here there is none.
     Reference: Gupte et al., 2024, Algorithm 1.
     """
     official = variant == "official"
@@ -45,11 +50,11 @@ def dropquery(variant="official", n_masks: int | None = None):
     def select(keys, aux, carry, state):
         if state.log_probabilities is not None:
             raise ConfigError("dropquery drops features of jaxal's own classifier: it cannot use given probabilities")
-        mask_keys, lot_keys, cluster_keys = jnp.moveaxis(jax.vmap(lambda key: jax.random.split(key, 3))(keys), 1, 0)
+        mask_keys, tie_keys, cluster_keys = split_each(keys, 3)
         disagreeing = disagreements(mask_keys, state, rule)
-        candidates = _candidates(lot_keys, disagreeing, state.labeled, state.batch_size, rule)
-        most = min(logreg.bucket(int(np.asarray(candidates.sum(axis=1)).max())), len(state.X))
-        rows, scores = _spread(cluster_keys, aux, state, disagreeing, candidates, most, rule)
+        candidates = _candidates(tie_keys, disagreeing, state.labeled, state.batch_size, rule)
+        size = min(logreg.bucket(int(np.asarray(candidates.sum(axis=1)).max())), len(state.X))
+        rows, scores = _spread(cluster_keys, aux, state, disagreeing, candidates, size, rule)
         return rows, scores, carry
 
     return Strategy(prepare, lambda aux, state: (), select, host=True)
@@ -74,8 +79,7 @@ def disagreements(keys, state, rule: _Rule):
 
     def predicted(Z):
         """The most probable class of logits (S, C, R); ties to the lower one."""
-        classes = lax.broadcasted_iota(jnp.int32, Z.shape, 1)
-        return jnp.where(Z.max(axis=1, keepdims=True) == Z, classes, Z.shape[1]).min(axis=1)
+        return lowest_index(Z.max(axis=1, keepdims=True) == Z, axis=1)
 
     def block(start, size):
         x = blocks.take(state.X, start, size)
@@ -111,43 +115,45 @@ def _candidates(keys, disagreeing, labeled, batch_size, rule):
         # Where that is fewer than B: all of them, and of the rest uniformly, or those that disagree most.
         rank = jnp.where(above, rule.n_masks + 1, jnp.zeros_like(count) if rule.official else count)
         rank = jnp.where(labeled, -1, rank)
-        lots = lazy.priorities(key, len(count))
-        *_, rows = lax.sort((-rank, lots, jnp.arange(len(count), dtype=jnp.int32)), num_keys=2)
+        *_, rows = lax.sort((-rank, tie_breaks(key, len(count)), jnp.arange(len(count), dtype=jnp.int32)), num_keys=2)
         best = jnp.zeros(len(count), bool).at[rows[:batch_size]].set(True)
         return jnp.where(above.sum() < batch_size, best, above)
 
     return lax.map(one, (keys, disagreeing, labeled))
 
 
-@partial(jax.jit, static_argnames=("most", "rule"))
-def _spread(keys, aux, state, disagreeing, candidates, most, rule):
-    """A row for each of B clusters of the candidates: (S, B), and their scores."""
+@partial(jax.jit, static_argnames=("size", "rule"))
+def _spread(keys, aux, state, disagreeing, candidates, size, rule):
+    """A row for each of B clusters of the candidates, (S, B), and their scores; size: no fewer than the candidates."""
     points, n_picks = distances.Points(state.X, aux), state.batch_size
-    cluster_keys, lot_keys = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
-    rows = jax.vmap(lambda mask: jnp.nonzero(mask, size=most, fill_value=0)[0].astype(jnp.int32))(candidates)
-    valid = jnp.arange(most, dtype=jnp.int32)[None] < candidates.sum(axis=1, dtype=jnp.int32)[:, None]
-    found = kmeans(cluster_keys, points, rows, valid, jnp.int32(n_picks), most=n_picks)
+    cluster_keys, fill_keys = split_each(keys)
+    rows = true_indices(candidates, size)
+    valid = jnp.arange(size, dtype=jnp.int32)[None] < candidates.sum(axis=1, dtype=jnp.int32)[:, None]
+    found = kmeans(cluster_keys, points, rows, valid, jnp.int32(n_picks), max_clusters=n_picks)
 
     def one(seed):
-        key, rows, valid, label, apart, centers = seed
+        key, rows, valid, label, squared, centers = seed
         if rule.official:
-            chosen = nearest_members(label, apart, valid, n_picks)
+            chosen = nearest_members(label, squared, valid, n_picks)
         else:
             chosen = nearest_left(points, rows, valid, centers)
         return rows[_fill(key, chosen, valid)]
 
-    rows = lax.map(one, (lot_keys, rows, valid, found.labels, found.squared, found.centers))
+    rows = lax.map(one, (fill_keys, rows, valid, found.labels, found.squared, found.centers))
     scores = jnp.take_along_axis(disagreeing, rows, axis=1).astype(state.X.dtype) / rule.n_masks
     return rows, scores
 
 
-def nearest_members(label, apart, valid, n_clusters: int):
-    """Positions (K,) of the row nearest to its centroid in each cluster, the first of equals; M where there is none."""
-    most = len(label)
-    least = jnp.full(n_clusters, jnp.inf, apart.dtype).at[label].min(apart, mode="drop")
-    best = valid & (apart == least[jnp.minimum(label, n_clusters - 1)])
-    positions = jnp.arange(most, dtype=jnp.int32)
-    return jnp.full(n_clusters, most, jnp.int32).at[jnp.where(best, label, n_clusters)].min(positions, mode="drop")
+def nearest_members(label, squared, valid, n_clusters: int):
+    """Positions (K,) of the row nearest to its centroid in each cluster, the first of equals; M where there is none.
+
+    label (M,), squared distances to the centroid (M,), valid (M,) of the candidates.
+    """
+    size = len(label)
+    least = jnp.full(n_clusters, jnp.inf, squared.dtype).at[label].min(squared, mode="drop")
+    best = valid & (squared == least[jnp.minimum(label, n_clusters - 1)])
+    positions = jnp.arange(size, dtype=jnp.int32)
+    return jnp.full(n_clusters, size, jnp.int32).at[index_if(best, label, n_clusters)].min(positions, mode="drop")
 
 
 def nearest_left(points, rows, valid, centers):
@@ -158,8 +164,8 @@ def nearest_left(points, rows, valid, centers):
         free, chosen = state
 
         def search():
-            apart = distances.differences(centers[i][None], points.at(rows)[None])[0]
-            return jnp.argmin(jnp.where(free, apart, jnp.inf)).astype(jnp.int32)
+            squared = distances.differences(centers[i][None], points.at(rows)[None])[0]
+            return jnp.argmin(jnp.where(free, squared, jnp.inf)).astype(jnp.int32)
 
         among = free[near[i]]
         row = lax.cond(among.any(), lambda: near[i][jnp.argmax(among)], search)
@@ -170,9 +176,9 @@ def nearest_left(points, rows, valid, centers):
 
 def _fill(key, chosen, valid):
     """Positions (B,), those that are M (there was none) replaced by random others that count."""
-    most = len(valid)
+    size = len(valid)
     free = valid.at[chosen].set(False, mode="drop")
-    lots = jnp.where(free, lazy.priorities(key, most), -1)
-    spare = lax.top_k(lots.astype(jnp.float32), min(len(chosen), most))[1].astype(jnp.int32)
-    missing = chosen == most
+    order = jnp.where(free, tie_breaks(key, size), -1)
+    spare = lax.top_k(order.astype(jnp.float32), min(len(chosen), size))[1].astype(jnp.int32)
+    missing = chosen == size
     return jnp.where(missing, spare[jnp.cumsum(missing) - 1], chosen)

@@ -8,12 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from jaxal.numerics import distances, lazy, logreg, neighbors
+from jaxal.numerics import distances, logreg, neighbors
+from jaxal.numerics.arrays import index_if, split_each, tie_breaks
 from jaxal.numerics.kmeans import kmeans
 from jaxal.strategies.interface import Strategy, check_setting
 
-_MOST_CLUSTERS = 500
-_LARGEST_LLOYD = 50  # above so many clusters the official code takes mini-batches
+_MAX_CLUSTERS = 500
+_LLOYD_CLUSTERS = 50  # with more than so many clusters the official code takes mini-batches
 _MINI_BATCH = 5000
 _SMALL = 5  # clusters of so many rows or fewer come last
 
@@ -21,7 +22,7 @@ _SMALL = 5  # clusters of so many rows or fewer come last
 class _Rule(NamedTuple):
     """Where the variants differ."""
 
-    k: int  # neighbours
+    k: int  # neighbors
     official: bool
 
 
@@ -33,17 +34,21 @@ class Carry(NamedTuple):
 
 
 def typiclust(variant="official", k: int | None = None):
-    """k-means into as many clusters as rows will be labeled; then a row each from those with no label, largest first.
+    """k-means into as many clusters as rows will be labeled. Then the most typical row of each cluster without a label,
+    largest cluster first. A row's typicality is the inverse of its mean distance to its k nearest neighbors in its
+    cluster.
 
-    A row's typicality is the inverse of its mean distance to its k nearest neighbours in its cluster.
-
-    official: rows of length 1; at most 500 clusters, mini-batches above 50; k = 20 or half the cluster, squared
-    distances; clusters of 5 rows or fewer come last; order by labels in the cluster, then by size, and round again.
-    skactiveml: rows as they are, no limit on clusters, Lloyd, k = 5, no small clusters; ties in order at random.
-    k-means begins with the same random numbers in every query of a run, as there with an int `random_state`, so that
-    clusters of one query live on in the next.
-    Both: where the rule finds no row, clusters with labels or small ones give their most typical one.
+    official: rows of length 1; at most 500 clusters, by mini-batches above 50; squared distances to 20 neighbors, or to
+    half the cluster where that is smaller. Clusters with fewest labels come first, of these the largest; those of 5
+    rows or fewer come last; when all have given a row the next round begins.
+    skactiveml: rows as they are; no limit on clusters; Lloyd; distances to k = 5 neighbors; clusters of equal size in
+    random order. k-means begins with the same random numbers in every query of a run, as theirs does with an int
+    `random_state`, so that most clusters of one query are there in the next.
+    Both: where the rule finds no row, clusters with labels, or small ones, give their most typical row.
+    Score: the typicality.
     Cost: k-means, O(N K D) an iteration, then distances within the clusters picked from.
+    Differs from: k-means starts once here. In the scikit-learn that the official code pins it starts 10 times, and
+    mini-batches 3 times.
     Reference: Hacohen et al., ICML 2022, section 4.
     """
     official = variant == "official"
@@ -60,88 +65,134 @@ def typiclust(variant="official", k: int | None = None):
         n = state.X.shape[0]
         n_labeled = int(np.asarray(state.labeled.sum(axis=1)).max())
         clusters = min(n_labeled + state.batch_size, n)
-        clusters = min(clusters, _MOST_CLUSTERS) if official else clusters
-        batch = _MINI_BATCH if official and clusters > _LARGEST_LLOYD else None
+        clusters = min(clusters, _MAX_CLUSTERS) if official else clusters
+        batch = _MINI_BATCH if official and clusters > _LLOYD_CLUSTERS else None
         if not official:
             carry = Carry(jnp.where(carry.known, carry.keys, keys), jnp.ones_like(carry.known))
         cluster_keys = keys if official else carry.keys
-        rows, scores = _select(keys, cluster_keys, aux, state, clusters, min(logreg.bucket(clusters), n), batch, rule)
+        max_clusters = min(logreg.bucket(clusters), n)
+        rows, scores = _select(keys, cluster_keys, aux, state, clusters, max_clusters, batch, rule)
         return rows, scores, carry
 
     return Strategy(prepare, init, select, host=True)
 
 
-@partial(jax.jit, static_argnames=("most", "batch", "rule"))
-def _select(keys, cluster_keys, aux, state, clusters, most, batch, rule):
+@partial(jax.jit, static_argnames=("max_clusters", "batch", "rule"))
+def _select(keys, cluster_keys, aux, state, clusters, max_clusters, batch, rule):
     n_seeds, n = state.labels.shape
     points = distances.Points(state.X, aux)
-    cluster_keys, lot_keys = (jax.vmap(jax.random.split)(keys)[:, i] for keys, i in ((cluster_keys, 0), (keys, 1)))
+    (cluster_keys, _), (_, pick_keys) = split_each(cluster_keys), split_each(keys)
     rows = jnp.arange(n, dtype=jnp.int32)[None]
-    found = kmeans(cluster_keys, points, rows, jnp.ones((n_seeds, n), bool), clusters, most=most, batch=batch)
+    valid = jnp.ones((n_seeds, n), bool)
+    found = kmeans(cluster_keys, points, rows, valid, clusters, max_clusters=max_clusters, batch=batch)
 
     def one(seed):
         key, label, labeled = seed
-        return pick(key, points, label, labeled, most, state.batch_size, rule)
+        return pick(key, points, label, labeled, max_clusters, state.batch_size, rule)
 
-    return lax.map(one, (lot_keys, found.labels, state.labeled))
+    return lax.map(one, (pick_keys, found.labels, state.labeled))
+
+
+class _Clustered(NamedTuple):
+    """The clusters of one seed, and what decides between them."""
+
+    points: distances.Points
+    label: Array  # (N,) cluster of each row, 0 .. K-1
+    size: Array  # (K,) rows
+    n_labeled: Array  # (K,) labeled rows
+    row_ties: Array  # (N,) int32, random: of equal rows the one with the largest is taken
+    cluster_ties: Array  # (K,) int32, random
+    n_picks: int
+    rule: _Rule
+
+    @property
+    def n_groups(self) -> int:
+        """Clusters that are picked from in one round, at most."""
+        return min(len(self.size), self.n_picks)
+
+    def tally(self, mask):
+        """(K,) how many rows of each cluster are in the mask (N,)."""
+        return jnp.zeros(len(self.size), jnp.int32).at[self.label].add(mask.astype(jnp.int32))
+
+
+class _Picking(NamedTuple):
+    """Where `pick` stands after some rounds."""
+
+    free: Array  # (N,) rows that may still be picked
+    picked_from: Array  # (K,) clusters
+    count: Array  # ()
+    rows: Array  # (B,)
+    scores: Array  # (B,)
 
 
 def pick(key, points, label, labeled, n_clusters: int, n_picks: int, rule: _Rule):
-    """Rows (B,) and typicalities (B,) given the clusters of one seed: label (N,) in 0..n_clusters-1."""
-    n, n_groups = len(label), min(n_clusters, n_picks)
+    """Rows (B,) and typicalities (B,) given the clusters of one seed: label (N,) in 0 .. n_clusters-1."""
     row_key, cluster_key = jax.random.split(key)
-    row_lots, cluster_lots = lazy.priorities(row_key, n), lazy.priorities(cluster_key, n_clusters)
-    clusters, groups = (jnp.arange(size, dtype=jnp.int32) for size in (n_clusters, n_groups))
+    nothing = jnp.zeros(n_clusters, jnp.int32)
+    row_ties, cluster_ties = tie_breaks(row_key, len(label)), tie_breaks(cluster_key, n_clusters)
+    clustered = _Clustered(points, label, nothing, nothing, row_ties, cluster_ties, n_picks, rule)
+    clustered = clustered._replace(size=clustered.tally(jnp.ones(len(label), bool)), n_labeled=clustered.tally(labeled))
+    state = _Picking(
+        free=~labeled,
+        picked_from=jnp.zeros(n_clusters, bool),
+        count=jnp.int32(0),
+        rows=jnp.zeros(n_picks, jnp.int32),
+        scores=jnp.zeros(n_picks, points.X.dtype),
+    )
+    state = lax.while_loop(lambda state: state.count < n_picks, partial(_round, clustered), state)
+    return state.rows, state.scores
 
-    def tally(mask):
-        return jnp.zeros(n_clusters, jnp.int32).at[label].add(mask.astype(jnp.int32))
 
-    size, n_labeled = tally(jnp.ones(n, bool)), tally(labeled)
+def _round(clustered: _Clustered, state: _Picking) -> _Picking:
+    """A row from each cluster, in order, as long as rows are wanted."""
+    n_clusters, n_groups, n_picks = len(clustered.size), clustered.n_groups, clustered.n_picks
+    order, usable = _order(clustered, state)
+    groups = jnp.arange(n_groups, dtype=jnp.int32)
+    in_round = groups < jnp.minimum(usable, n_picks - state.count)
+    place = jnp.full(n_clusters, n_groups, jnp.int32).at[order[:n_groups]].set(index_if(in_round, groups, n_groups))
+    row, typicality = _most_typical(clustered, index_if(state.free, place[clustered.label], n_groups))
+    at = index_if(in_round, state.count + groups, n_picks)
+    return _Picking(
+        free=state.free.at[row].set(False, mode="drop"),
+        picked_from=state.picked_from | (place < n_groups),
+        count=state.count + in_round.sum(dtype=jnp.int32),
+        rows=state.rows.at[at].set(row, mode="drop"),
+        scores=state.scores.at[at].set(typicality, mode="drop"),
+    )
 
-    def order(left, picked_from):
-        """Clusters in the order they are served, and how many are in this round: none that has nothing left, and those
-        of the second rank only when no other has."""
-        second = size <= _SMALL if rule.official else (n_labeled > 0) | picked_from
-        usable = jnp.where(((left > 0) & ~second).any(), (left > 0) & ~second, left > 0)
-        labels_first, ties = (n_labeled, clusters) if rule.official else (jnp.zeros_like(size), cluster_lots)
-        *_, order = lax.sort((~usable, labels_first, -size, ties, clusters), num_keys=4)
-        return order, usable.sum(dtype=jnp.int32)
 
-    def most_typical(group):
-        """The row of each group (N,) of least mean distance, the largest lot among equals, and its typicality; N for a
-        group that is not there."""
-        members = jnp.zeros(n_groups, jnp.int32).at[group].add(1, mode="drop")
-        k = jnp.minimum(rule.k, members // 2 if rule.official else jnp.maximum(members - 1, 0))
-        mean = neighbors.mean_distance(points, group, k, k=rule.k, root=not rule.official)
-        least = jnp.full(n_groups, jnp.inf, mean.dtype).at[group].min(mean, mode="drop")
-        own = jnp.minimum(group, n_groups - 1)
-        best = (group < n_groups) & (mean == least[own])
-        lot = jnp.full(n_groups, -1, jnp.int32).at[jnp.where(best, group, n_groups)].max(row_lots, mode="drop")
-        best = jnp.where(best & (row_lots == lot[own]), group, n_groups)
-        row = jnp.full(n_groups, n, jnp.int32).at[best].min(jnp.arange(n, dtype=jnp.int32), mode="drop")
-        number = k.astype(mean.dtype)
-        typicality = 1 / (least + 1e-5) if rule.official else number / (number * least + 1e-7)
-        return row, jnp.where(k > 0, typicality, 1)
+def _order(clustered: _Clustered, state: _Picking):
+    """Clusters (K,) in the order they are picked from, and how many of them this round.
 
-    def round_(state):
-        """A row from each cluster, in order, as long as rows are wanted."""
-        free, picked_from, count, rows, scores = state
-        served, usable = order(tally(free), picked_from)
-        in_round = groups < jnp.minimum(usable, n_picks - count)
-        place = (
-            jnp.full(n_clusters, n_groups, jnp.int32).at[served[:n_groups]].set(jnp.where(in_round, groups, n_groups))
-        )
-        row, typicality = most_typical(jnp.where(free, place[label], n_groups))
-        at = jnp.where(in_round, count + groups, n_picks)
-        return (
-            free.at[row].set(False, mode="drop"),
-            picked_from | (place < n_groups),
-            count + in_round.sum(dtype=jnp.int32),
-            rows.at[at].set(row, mode="drop"),
-            scores.at[at].set(typicality, mode="drop"),
-        )
+    A cluster with nothing left is not picked from; one of the second rank only when no other has anything left.
+    """
+    size, left, official = clustered.size, clustered.tally(state.free), clustered.rule.official
+    clusters = jnp.arange(len(size), dtype=jnp.int32)
+    second = size <= _SMALL if official else (clustered.n_labeled > 0) | state.picked_from
+    usable = jnp.where(((left > 0) & ~second).any(), (left > 0) & ~second, left > 0)
+    fewest_labels = clustered.n_labeled if official else jnp.zeros_like(size)
+    ties = clusters if official else clustered.cluster_ties
+    *_, order = lax.sort((~usable, fewest_labels, -size, ties, clusters), num_keys=4)
+    return order, usable.sum(dtype=jnp.int32)
 
-    nothing = jnp.zeros(n_picks, jnp.int32)
-    state = (~labeled, jnp.zeros(n_clusters, bool), jnp.int32(0), nothing, jnp.zeros(n_picks, points.X.dtype))
-    *_, rows, scores = lax.while_loop(lambda state: state[2] < n_picks, round_, state)
-    return rows, scores
+
+def _most_typical(clustered: _Clustered, group):
+    """The row of each group that is most typical, and its typicality.
+
+    group: (N,) 0 .. n_groups-1, or n_groups for rows that cannot be picked.
+    Returns: rows (n_groups,), N for a group that has none, and typicalities (n_groups,).
+    """
+    rule, n_groups, n = clustered.rule, clustered.n_groups, len(group)
+    members = jnp.zeros(n_groups, jnp.int32).at[group].add(1, mode="drop")
+    k = jnp.minimum(rule.k, members // 2 if rule.official else jnp.maximum(members - 1, 0))
+    mean = neighbors.mean_distance(clustered.points, group, k, k=rule.k, root=not rule.official)
+    least = jnp.full(n_groups, jnp.inf, mean.dtype).at[group].min(mean, mode="drop")
+    own = jnp.minimum(group, n_groups - 1)
+    best = (group < n_groups) & (mean == least[own])
+    tie = jnp.full(n_groups, -1, jnp.int32).at[index_if(best, group, n_groups)].max(clustered.row_ties, mode="drop")
+    best = best & (clustered.row_ties == tie[own])
+    rows = jnp.arange(n, dtype=jnp.int32)
+    row = jnp.full(n_groups, n, jnp.int32).at[index_if(best, group, n_groups)].min(rows, mode="drop")
+    number = k.astype(mean.dtype)
+    typicality = 1 / (least + 1e-5) if rule.official else number / (number * least + 1e-7)
+    return row, jnp.where(k > 0, typicality, 1)

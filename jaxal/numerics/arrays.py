@@ -1,0 +1,40 @@
+"""Array idioms that several kernels share."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jaxtyping import Bool, Int32, Key
+
+# Tensor cores would round float32 factors to 10 bits.
+einsum = partial(jnp.einsum, precision=lax.Precision.HIGHEST)
+
+
+def index_if(condition, index, size: int) -> Array:
+    """`index` where `condition`, else `size`: out of bounds, where a scatter with mode="drop" does nothing."""
+    return jnp.where(condition, index, size)
+
+
+def lowest_index(mask, axis: int, *, keepdims: bool = False) -> Array:
+    """The lowest index along `axis` at which `mask` is true, int32; the length of the axis where it never is.
+
+    `lowest_index(a == a.max(axis, keepdims=True), axis)` is argmax, several times faster than XLA:CPU's.
+    """
+    numbers = lax.broadcasted_iota(jnp.int32, mask.shape, axis % mask.ndim)
+    return jnp.where(mask, numbers, mask.shape[axis]).min(axis=axis, keepdims=keepdims)
+
+
+def true_indices(mask: Bool[Array, "S N"], size: int) -> Int32[Array, "S K"]:
+    """The indices of each row's true elements in order, the first `size` of them; filled up with 0."""
+    return jax.vmap(lambda row: jnp.nonzero(row, size=size, fill_value=0)[0].astype(jnp.int32))(mask)
+
+
+def split_each(keys: Key[Array, " S"], number: int = 2) -> tuple[Key[Array, " S"], ...]:
+    """Every seed's key split into `number` keys: so many arrays of keys (S,)."""
+    return tuple(jnp.moveaxis(jax.vmap(lambda key: jax.random.split(key, number))(keys), 1, 0))
+
+
+def tie_breaks(key: Key[Array, ""], n: int) -> Int32[Array, " N"]:
+    """A random number >= 0 for each of n rows: of several equal rows the one with the largest is taken."""
+    return (jax.random.bits(key, (n,), jnp.uint32) >> 1).astype(jnp.int32)
