@@ -7,14 +7,14 @@ import pytest
 from jaxal import Pool
 from jaxal.strategies import _graph_cache, make
 
-# By version: variant -> squared radius, rows in all balls, rows in the largest. A change of k-means, of the radius or of
-# the balls changes them. Then raise the version, so that no cache of the old one is read, and put the new numbers here.
+# By version: variant -> squared radius, rows in all balls, rows in the largest. They change with k-means, the radius or
+# the balls. Then raise the version, so that no cache of the old one is read, and put the new numbers here.
 GOLDEN = {3: {"official": (0.02732998, 378, 9), "skactiveml": (0.16, 222, 5)}}
 
 
 @pytest.fixture(scope="module")
 def pool():
-    """Clusters that overlap, so that k-means has several places to end; whole numbers, so that rounding decides nothing."""
+    """Clusters overlap, so that k-means can end in several ways; whole numbers, so that rounding decides nothing."""
     rng = np.random.default_rng(11)
     centers = rng.integers(-6, 7, (5, 3))
     y = rng.integers(0, 5, 120)
