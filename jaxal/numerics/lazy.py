@@ -104,7 +104,7 @@ class _Drawn(NamedTuple):
     uniform: Array  # (S,) all distances are 0: every free row is as good as any other, and has the bound 1
     centers: Any  # points (S, W): rows chosen since the bounds were renewed
     recent: Array  # (S,) how many centers those are
-    count: Array  # (S,) rows chosen in all
+    n_chosen: Array  # (S,)
     rows: Array  # (S, B)
     values: Array  # (S, B) squared distance when chosen
     step: Array  # (S,)
@@ -130,7 +130,7 @@ def sample(
     """
     sampling = _Sampling(keys, metric, bounds.shape[1], n_picks, min(_WINDOW, n_picks))
     state = _begin(sampling, first, bounds, free)
-    state = lax.while_loop(lambda state: (state.count < n_picks).any(), partial(_draw_and_renew, sampling), state)
+    state = lax.while_loop(lambda state: (state.n_chosen < n_picks).any(), partial(_draw_and_renew, sampling), state)
     return state.rows, state.values
 
 
@@ -146,7 +146,7 @@ def _begin(sampling: _Sampling, first, bounds, free) -> _Drawn:
         uniform=jnp.zeros(n_seeds, bool),
         centers=jax.tree.map(lambda p: jnp.zeros((n_seeds, sampling.window, *p.shape[2:]), p.dtype), points),
         recent=nothing,
-        count=nothing,
+        n_chosen=nothing,
         rows=jnp.zeros((n_seeds, n_picks), jnp.int32),
         values=jnp.zeros((n_seeds, n_picks), bounds.dtype),
         step=nothing,
@@ -159,7 +159,7 @@ def _begin(sampling: _Sampling, first, bounds, free) -> _Drawn:
 def _draw_and_renew(sampling: _Sampling, state: _Drawn) -> _Drawn:
     """Draw until every seed has its rows or needs new bounds; then renew those."""
     state = lax.while_loop(lambda state: _going(sampling, state).any(), partial(_step, sampling), state)
-    return lax.cond((state.count < sampling.n_picks).any(), partial(_renew, sampling), lambda state: state, state)
+    return lax.cond((state.n_chosen < sampling.n_picks).any(), partial(_renew, sampling), lambda state: state, state)
 
 
 def _going(sampling: _Sampling, state: _Drawn):
@@ -172,7 +172,7 @@ def _going(sampling: _Sampling, state: _Drawn):
     lost = state.idle.astype(jnp.float32) * step_price()
     renewal = sampling.n * sampling.metric.cost * state.recent.astype(jnp.float32)
     pays = (lost > renewal) & (state.recent > 0)
-    return (state.count < sampling.n_picks) & ~(drained | pays | (state.recent == sampling.window))
+    return (state.n_chosen < sampling.n_picks) & ~(drained | pays | (state.recent == sampling.window))
 
 
 def _propose(sampling: _Sampling, state: _Drawn):
@@ -224,7 +224,7 @@ def _choose(sampling: _Sampling, state: _Drawn, rows, values, points, chosen) ->
     seeds = jnp.arange(len(rows), dtype=jnp.int32)
     n_blocks = state.bounds.shape[1]
     block, within = index_if(chosen, rows // sampling.size, n_blocks), rows % sampling.size
-    slot, place = index_if(chosen, state.recent, sampling.window), index_if(chosen, state.count, sampling.n_picks)
+    slot, place = index_if(chosen, state.recent, sampling.window), index_if(chosen, state.n_chosen, sampling.n_picks)
     bounds = state.bounds.at[seeds, block, within].set(0, mode="drop")
     touched = bounds[seeds, jnp.minimum(block, n_blocks - 1)]
     return state._replace(
@@ -233,7 +233,7 @@ def _choose(sampling: _Sampling, state: _Drawn, rows, values, points, chosen) ->
         free=state.free.at[seeds, block, within].set(False, mode="drop"),
         centers=jax.tree.map(lambda c, p: c.at[seeds, slot].set(p, mode="drop"), state.centers, points),
         recent=state.recent + chosen.astype(jnp.int32),
-        count=state.count + chosen.astype(jnp.int32),
+        n_chosen=state.n_chosen + chosen.astype(jnp.int32),
         rows=state.rows.at[seeds, place].set(rows, mode="drop"),
         values=state.values.at[seeds, place].set(values, mode="drop"),
     )
@@ -262,7 +262,7 @@ class Task(NamedTuple):
 
 
 class _Leaders(NamedTuple):
-    """The row of the largest bound, of every block or of some rows; of equal ones that of the largest tie-break."""
+    """Rows with their bounds: the largest of every block, for example. Of equal ones the largest tie-break leads."""
 
     value: Array  # (S, ...)
     tie_break: Array  # (S, ...)
@@ -272,12 +272,12 @@ class _Leaders(NamedTuple):
         return (self.value > other.value) | ((self.value == other.value) & (self.tie_break > other.tie_break))
 
 
-def _leaders(values, tie_breaks, rows, n: int) -> _Leaders:
-    """Of values (S, ..., K) the leader along the last axis."""
-    best = values.max(axis=-1, keepdims=True)
-    tie_break = jnp.where(values == best, tie_breaks, -1)
+def _leader(among: _Leaders, n: int) -> _Leaders:
+    """The leader along the last axis of (S, ..., K)."""
+    best = among.value.max(axis=-1, keepdims=True)
+    tie_break = jnp.where(among.value == best, among.tie_break, -1)
     winner = tie_break.max(axis=-1, keepdims=True)
-    row = jnp.where(tie_break == winner, rows, n).min(axis=-1)
+    row = jnp.where(tie_break == winner, among.row, n).min(axis=-1)
     return _Leaders(best[..., 0], winner[..., 0], row)
 
 
@@ -300,7 +300,7 @@ class _Search(NamedTuple):
     bounds: Array  # (S, blocks, size) of the values; -inf: never to be taken
     leaders: _Leaders  # of every block
     candidate: Array  # (S,) the row of the largest bound
-    count: Array  # (S,) rows taken
+    n_taken: Array  # (S,)
     rows: Array  # (S, B)
     values: Array  # (S, B) when taken
     carry: Any
@@ -328,20 +328,20 @@ def greedy(
     state = _Search(
         bounds=blocks,
         leaders=leaders,
-        candidate=_leaders(*leaders, n).row,
-        count=jnp.zeros(n_seeds, jnp.int32),
+        candidate=_leader(leaders, n).row,
+        n_taken=jnp.zeros(n_seeds, jnp.int32),
         rows=jnp.zeros((n_seeds, n_picks), jnp.int32),
         values=jnp.zeros((n_seeds, n_picks), bounds.dtype),
         carry=carry,
         idle=jnp.float32(0),
     )
-    state = lax.while_loop(lambda state: (state.count < n_picks).any(), partial(_take_and_renew, searching), state)
+    state = lax.while_loop(lambda state: (state.n_taken < n_picks).any(), partial(_take_and_renew, searching), state)
     return state.rows, state.values, flat(state.bounds, n), state.carry
 
 
 def _block_leaders(searching: _Searching, bounds) -> _Leaders:
     rows = jnp.arange(bounds[0].size, dtype=jnp.int32).reshape(1, *bounds.shape[1:])
-    return _leaders(bounds, searching.tie_breaks, rows, searching.n)
+    return _leader(_Leaders(bounds, searching.tie_breaks, rows), searching.n)
 
 
 def _take_and_renew(searching: _Searching, state: _Search) -> _Search:
@@ -350,23 +350,23 @@ def _take_and_renew(searching: _Searching, state: _Search) -> _Search:
     def worthwhile(state):
         lost = state.idle * step_price()
         pays = lost > searching.task.price(state.carry).astype(jnp.float32)
-        return (state.count < searching.n_picks).any() & ~pays
+        return (state.n_taken < searching.n_picks).any() & ~pays
 
     def renew(state):
         bounds, carry = searching.task.renew(state.carry, flat(state.bounds, searching.n))
         bounds = blocked(bounds, -jnp.inf)
         leaders = _block_leaders(searching, bounds)
-        candidate = _leaders(*leaders, searching.n).row
+        candidate = _leader(leaders, searching.n).row
         return state._replace(bounds=bounds, leaders=leaders, candidate=candidate, carry=carry, idle=0 * state.idle)
 
     state = lax.while_loop(worthwhile, partial(_consider, searching), state)
-    return lax.cond((state.count < searching.n_picks).any(), renew, lambda state: state, state)
+    return lax.cond((state.n_taken < searching.n_picks).any(), renew, lambda state: state, state)
 
 
 def _consider(searching: _Searching, state: _Search) -> _Search:
     """Compute the candidate's value. If it still leads, take it; else it goes back to its place with that value."""
     task, n, size = searching.task, searching.n, searching.size
-    row, unfinished = state.candidate, state.count < searching.n_picks
+    row, unfinished = state.candidate, state.n_taken < searching.n_picks
     seeds = jnp.arange(len(row), dtype=jnp.int32)
     block, within = row // size, row % size
     value, carry = task.value(state.carry, row, state.bounds[seeds, block, within])
@@ -374,20 +374,20 @@ def _consider(searching: _Searching, state: _Search) -> _Search:
     # Without the candidate its block has another leader, and so has the pool: the rival.
     bounds = state.bounds.at[seeds, block, within].set(-jnp.inf)
     block_rows = block[:, None] * size + jnp.arange(size, dtype=jnp.int32)[None]
-    rest = _leaders(bounds[seeds, block], searching.tie_breaks[seeds, block], block_rows, n)
-    others = jax.tree.map(lambda a, r: a.at[seeds, block].set(r), state.leaders, rest)
-    rival = _leaders(*others, n)
+    rest = _leader(_Leaders(bounds[seeds, block], searching.tie_breaks[seeds, block], block_rows), n)
+    others: _Leaders = jax.tree.map(lambda a, r: a.at[seeds, block].set(r), state.leaders, rest)
+    rival = _leader(others, n)
     ahead = candidate.ahead_of(rival)
     taken = ahead & unfinished
     leads_block = ~taken & candidate.ahead_of(rest)
-    at = index_if(taken, state.count, searching.n_picks)
+    at = index_if(taken, state.n_taken, searching.n_picks)
     return _Search(
         bounds=bounds.at[seeds, block, within].set(jnp.where(taken, -jnp.inf, value)),
         leaders=jax.tree.map(
             lambda a, mine, other: a.at[seeds, block].set(jnp.where(leads_block, mine, other)), others, candidate, rest
         ),
         candidate=jnp.where(ahead & ~unfinished, row, rival.row),
-        count=state.count + taken.astype(jnp.int32),
+        n_taken=state.n_taken + taken.astype(jnp.int32),
         rows=state.rows.at[seeds, at].set(row, mode="drop"),
         values=state.values.at[seeds, at].set(value, mode="drop"),
         carry=task.choose(carry, row, taken),

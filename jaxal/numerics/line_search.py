@@ -29,7 +29,7 @@ class _Bracket(NamedTuple):
     low: Array
     low_slope: Array
     high: Array  # inf while no trial went too far
-    count: Array
+    trials: Array
 
 
 def line_search(
@@ -50,10 +50,10 @@ def line_search(
         return (jnp.abs(trial.slope) <= -_SLOPE_DROP * slope0) & (trial.f <= ceiling)
 
     def searching(bracket: _Bracket):
-        return ~good(bracket.trial) & (bracket.count < _MAX_TRIALS) & (slope0 < 0)
+        return ~good(bracket.trial) & (bracket.trials < _MAX_TRIALS) & (slope0 < 0)
 
     def narrow(bracket: _Bracket) -> _Bracket:
-        trial, low, low_slope, high, count = bracket
+        trial, low, low_slope, high, trials = bracket
         secant = low + (trial.length - low) * low_slope / (low_slope - trial.slope)
         too_far = ~((trial.slope < 0) & (trial.f <= ceiling))  # also when anything is NaN
         low, low_slope, high = jax.tree.map(
@@ -64,8 +64,8 @@ def line_search(
         bottom = jnp.where(open_ended, 2 * low, low + margin)
         top = jnp.where(open_ended, 10 * low, high - margin)
         length = jnp.clip(jnp.where(jnp.isfinite(secant), secant, (bottom + top) / 2), bottom, top)
-        return _Bracket(attempt(length), low, low_slope, high, count + 1)
+        return _Bracket(attempt(length), low, low_slope, high, trials + 1)
 
     one = jnp.ones((), f0.dtype)
-    bracket = lax.while_loop(searching, narrow, _Bracket(attempt(one), 0 * one, slope0, jnp.inf * one, 1))
+    bracket = lax.while_loop(searching, narrow, _Bracket(attempt(one), 0 * one, slope0, jnp.inf * one, jnp.int32(1)))
     return bracket.trial, good(bracket.trial)

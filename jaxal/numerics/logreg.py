@@ -161,7 +161,7 @@ def _fit_one(X, y, weight, init, C, tol, max_iter, intercept) -> Fit:
         search = lax.while_loop(
             lambda search: unfinished(search.point, search.iterations) & search.accepted,
             partial(_iterate, problem, lbfgs),
-            search._replace(accepted=True),
+            search._replace(accepted=jnp.bool_(True)),
         )
         failed_at_once = ~search.accepted & (search.iterations == before + 1)
         failures = jnp.where(search.accepted, 0, jnp.where(failed_at_once, failures + 1, 1))
@@ -171,7 +171,7 @@ def _fit_one(X, y, weight, init, C, tol, max_iter, intercept) -> Fit:
         return search._replace(point=_evaluate(problem, search.point.params), memory=memory), failures
 
     start = _start(problem, init)
-    search = _Search(_evaluate(problem, start), lbfgs.init(start), 0, True)
+    search = _Search(_evaluate(problem, start), lbfgs.init(start), jnp.int32(0), jnp.bool_(True))
     # Where steepest descent finds no step either, the digits of the dtype are exhausted.
     search, _ = lax.while_loop(
         lambda carry: unfinished(carry[0].point, carry[0].iterations) & (carry[1] < 2), descend, (search, 0)

@@ -97,17 +97,16 @@ def grid_radius(radii, alpha: float, grid=_GRID):
 # ---- all pairs of rows
 
 
-def _over_rows(what: str, points: Points, compute: Callable):
+def _over_rows(what: str, points: Points, compute: Callable[[int, int], Array]) -> np.ndarray:
     """compute(start, size) for blocks of all rows, put together. Work of more than 2 s shows a bar on a terminal."""
     n = len(points.X)
     size = min(n, max(32, _BLOCK // n))
-    out = None
+    like = jax.eval_shape(lambda start: compute(start, size), 0)
+    out = aligned_empty((n, *like.shape[1:]), like.dtype)
     with tqdm(total=n, desc=f"probcover: {what}", unit="row", disable=None, leave=False, delay=2) as bar:
         for i in range(0, n, size):
             start = max(0, min(i, n - size))  # the last block overlaps the one before it: one shape
-            block = np.asarray(compute(start, size))
-            out = aligned_empty((n, *block.shape[1:]), block.dtype) if out is None else out
-            out[start : start + len(block)] = block
+            out[start : start + size] = compute(start, size)
             bar.update(min(size, n - i))
     return out
 

@@ -23,8 +23,8 @@ class Carry(NamedTuple):
     bounds: Array  # (S, N) squared distance to the nearest of the first `seen` centers; -inf where labeled
     seen: Array  # (S, N) int32, at least `base`
     base: Array  # (S,) int32 centers that every bound includes
-    centers: Array  # (S, N) int32: the labeled rows in order, of which there are `count`
-    count: Array  # (S,) int32
+    centers: Array  # (S, N) int32: the labeled rows in order, of which there are `n_centers`
+    n_centers: Array  # (S,) int32
     expected_end: Array  # (S,) squared distance above which the next query will look, as a rule; inf at first
 
 
@@ -51,7 +51,7 @@ def _init(aux, state):
         seen=jnp.zeros((n_seeds, n), jnp.int32),
         base=jnp.zeros(n_seeds, jnp.int32),
         centers=true_indices(labeled, n),
-        count=labeled.sum(axis=1, dtype=jnp.int32),
+        n_centers=labeled.sum(axis=1, dtype=jnp.int32),
         expected_end=jnp.full(n_seeds, jnp.inf, bounds.dtype),
     )
     bounds, carry = _renew(state.X, aux, carry, bounds)
@@ -65,7 +65,7 @@ def _select(keys, aux, carry, state):
         value=partial(_value, X),
         choose=_choose,
         renew=partial(_renew, X, aux),
-        price=lambda carry: X.size * (carry.count - carry.base).max().astype(jnp.float32),
+        price=lambda carry: X.size * (carry.n_centers - carry.base).max().astype(jnp.float32),
     )
     rows, scores, bounds, carry = lazy.greedy(keys, carry.bounds, state.batch_size, task, carry)
     return rows, jnp.sqrt(scores), carry._replace(bounds=bounds, expected_end=_expected_end(scores))
@@ -93,14 +93,14 @@ def _catch_up(X, aux, carry):
     n_rows = min(X.shape[0], _ROWS)
 
     def wanted(carry):
-        return (carry.seen < carry.count[:, None]) & (carry.bounds > carry.expected_end[:, None])
+        return (carry.seen < carry.n_centers[:, None]) & (carry.bounds > carry.expected_end[:, None])
 
     def compare(carry):
-        lacking = jnp.where(wanted(carry), carry.count[:, None] - carry.seen, 0).astype(jnp.float32)
+        lacking = jnp.where(wanted(carry), carry.n_centers[:, None] - carry.seen, 0).astype(jnp.float32)
         # the barrier: XLA turns a slice of the first of the top into a sort of all
         lacking, rows = lax.optimization_barrier(lax.top_k(lacking, n_rows))
         rows = jnp.where(lacking > 0, rows, rows[:, :1])  # where there are fewer rows, the first one again
-        return _compare(X, aux, carry, rows, carry.count - lacking[:, 0].astype(jnp.int32))
+        return _compare(X, aux, carry, rows, carry.n_centers - lacking[:, 0].astype(jnp.int32))
 
     return lax.while_loop(lambda carry: wanted(carry).any(), compare, carry)
 
@@ -124,10 +124,10 @@ def _compare(X, aux, carry, rows, start):
         return start + _CHUNK, jnp.minimum(least, closest), jnp.where(closest < least, center, nearest)
 
     state = (start, jnp.full(rows.shape, jnp.inf, X.dtype), rows)
-    _, least, nearest = lax.while_loop(lambda state: (state[0] < carry.count).any(), compare, state)
+    _, least, nearest = lax.while_loop(lambda state: (state[0] < carry.n_centers).any(), compare, state)
     # The products say which center is nearest, and differences how near it is: see `numerics/distances.py`.
     squared = jnp.where(least < jnp.inf, jax.vmap(distances.paired)(X[rows], X[nearest]), jnp.inf)
-    seen = jnp.broadcast_to(jnp.where(start < carry.count, carry.count, 0)[:, None], rows.shape)
+    seen = jnp.broadcast_to(jnp.where(start < carry.n_centers, carry.n_centers, 0)[:, None], rows.shape)
     return carry._replace(bounds=carry.bounds.at[s, rows].min(squared), seen=carry.seen.at[s, rows].max(seen))
 
 
@@ -138,7 +138,7 @@ def _chunk(X, carry, start):
     """
     s = jnp.arange(len(start), dtype=jnp.int32)[:, None]
     at = start[:, None] + jnp.arange(_CHUNK, dtype=jnp.int32)[None]
-    known = at < carry.count[:, None]
+    known = at < carry.n_centers[:, None]
     at = jnp.minimum(at, X.shape[0] - 1)
     return at, X[carry.centers[s, at]], known
 
@@ -151,19 +151,19 @@ def _value(X, carry, rows, bounds):
         start, nearest = state
         at = start[:, None] + jnp.arange(_WINDOW, dtype=jnp.int32)[None]
         centers = X[carry.centers[s[:, None], jnp.minimum(at, X.shape[0] - 1)]]
-        squared = jnp.where(at < carry.count[:, None], distances.differences(X[rows], centers), jnp.inf)
+        squared = jnp.where(at < carry.n_centers[:, None], distances.differences(X[rows], centers), jnp.inf)
         return start + _WINDOW, jnp.minimum(nearest, squared.min(axis=1))
 
     start = carry.seen[s, rows]
-    _, nearest = lax.while_loop(lambda state: (state[0] < carry.count).any(), compare, (start, bounds))
-    return nearest, carry._replace(seen=carry.seen.at[s, rows].set(carry.count))
+    _, nearest = lax.while_loop(lambda state: (state[0] < carry.n_centers).any(), compare, (start, bounds))
+    return nearest, carry._replace(seen=carry.seen.at[s, rows].set(carry.n_centers))
 
 
 def _choose(carry, rows, chosen):
     s = jnp.arange(len(rows), dtype=jnp.int32)
-    at = index_if(chosen, carry.count, carry.centers.shape[1])
+    at = index_if(chosen, carry.n_centers, carry.centers.shape[1])
     return carry._replace(
-        centers=carry.centers.at[s, at].set(rows, mode="drop"), count=carry.count + chosen.astype(jnp.int32)
+        centers=carry.centers.at[s, at].set(rows, mode="drop"), n_centers=carry.n_centers + chosen.astype(jnp.int32)
     )
 
 
@@ -175,6 +175,6 @@ def _renew(X, aux, carry, bounds):
         _, centers, known = _chunk(X, carry, start)
         return start + _CHUNK, jnp.minimum(bounds, distances.nearest(X, aux, centers - aux.mean[None, None], known))
 
-    _, bounds = lax.while_loop(lambda state: (state[0] < carry.count).any(), chunk, (carry.base, bounds))
-    seen = jnp.broadcast_to(carry.count[:, None], carry.seen.shape)
-    return bounds, carry._replace(base=carry.count, seen=seen)
+    _, bounds = lax.while_loop(lambda state: (state[0] < carry.n_centers).any(), chunk, (carry.base, bounds))
+    seen = jnp.broadcast_to(carry.n_centers[:, None], carry.seen.shape)
+    return bounds, carry._replace(base=carry.n_centers, seen=seen)

@@ -120,7 +120,7 @@ class _Picking(NamedTuple):
 
     free: Array  # (N,) rows that may still be picked
     picked_from: Array  # (K,) clusters
-    count: Array  # ()
+    n_picked: Array  # ()
     rows: Array  # (B,)
     scores: Array  # (B,)
 
@@ -135,11 +135,11 @@ def pick(key, points, label, labeled, n_clusters: int, n_picks: int, rule: _Rule
     state = _Picking(
         free=~labeled,
         picked_from=jnp.zeros(n_clusters, bool),
-        count=jnp.int32(0),
+        n_picked=jnp.int32(0),
         rows=jnp.zeros(n_picks, jnp.int32),
         scores=jnp.zeros(n_picks, points.X.dtype),
     )
-    state = lax.while_loop(lambda state: state.count < n_picks, partial(_round, clustered), state)
+    state = lax.while_loop(lambda state: state.n_picked < n_picks, partial(_round, clustered), state)
     return state.rows, state.scores
 
 
@@ -148,14 +148,14 @@ def _round(clustered: _Clustered, state: _Picking) -> _Picking:
     n_clusters, n_groups, n_picks = len(clustered.size), clustered.n_groups, clustered.n_picks
     order, usable = _order(clustered, state)
     groups = jnp.arange(n_groups, dtype=jnp.int32)
-    in_round = groups < jnp.minimum(usable, n_picks - state.count)
+    in_round = groups < jnp.minimum(usable, n_picks - state.n_picked)
     place = jnp.full(n_clusters, n_groups, jnp.int32).at[order[:n_groups]].set(index_if(in_round, groups, n_groups))
     row, typicality = _most_typical(clustered, index_if(state.free, place[clustered.label], n_groups))
-    at = index_if(in_round, state.count + groups, n_picks)
+    at = index_if(in_round, state.n_picked + groups, n_picks)
     return _Picking(
         free=state.free.at[row].set(False, mode="drop"),
         picked_from=state.picked_from | (place < n_groups),
-        count=state.count + in_round.sum(dtype=jnp.int32),
+        n_picked=state.n_picked + in_round.sum(dtype=jnp.int32),
         rows=state.rows.at[at].set(row, mode="drop"),
         scores=state.scores.at[at].set(typicality, mode="drop"),
     )
