@@ -94,7 +94,7 @@ def test_coreset_leaves_a_seed_alone_that_lags_behind_where_it_does_not_matter()
     state = state_of(X, [[-1, 0, -1]] * 2)
     aux = loop.prepare(strategy, Pool(X))
     carry = module._choose(strategy.init(aux, state), jnp.array([2, 2]), jnp.array([True, True]))
-    carry = module._catch_up(state.X, aux, carry._replace(near=jnp.array([1.0, 10.0])))
+    carry = module._catch_up(state.X, aux, carry._replace(expected_end=jnp.array([1.0, 10.0])))
     np.testing.assert_array_equal(carry.bounds[:, 0], [1, 4])
     np.testing.assert_array_equal(carry.seen[:, 0], [2, 1])
 
