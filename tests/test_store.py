@@ -361,7 +361,7 @@ def test_a_fault_at_any_effect_leaves_a_right_or_a_resumable_pool(tmp_path, faul
                 assert fault is Killed or ("free some space" in str(error) and "\n" not in str(error))
             failed = len(seen) > at
         if fault is full_disk:
-            assert not list(path.glob(".*"))
+            assert not list(path.glob("*.tmp"))
         if (path / "manifest.json").exists():
             store.read(path, verify=True)
         kept = {file.name: file.stat().st_mtime_ns for file in path.glob("*.safetensors")}
@@ -383,7 +383,7 @@ def test_what_a_killed_writer_left_is_removed(tmp_path):
     (path / ".train-00000-of-00003.safetensors.1.tmp").write_bytes(b"half")
     (path / "unfinished.json").write_bytes((path / "manifest.json").read_bytes())
     write(path)
-    assert not list(path.glob(".*")) and not (path / "unfinished.json").exists()
+    assert not list(path.glob("*.tmp")) and not (path / "unfinished.json").exists()
 
 
 def test_a_read_only_store(tmp_path, monkeypatch):
