@@ -11,6 +11,122 @@ import pytest
 from jaxal.data import files
 from jaxal.errors import StoreError
 
+# ---- writing
+
+
+def content(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def test_a_file_is_replaced_as_a_whole(tmp_path):
+    files.atomic_write(tmp_path / "f", b"old")
+    files.atomic_write(tmp_path / "f", memoryview(b"new"))
+    assert content(tmp_path) == {"f": b"new"}
+
+
+def test_a_file_is_synced_before_it_gets_its_name_and_its_folder_after(tmp_path, monkeypatch):
+    effects = []
+    for name in ("_write", "_fsync", "_rename", "_remove"):
+        real = getattr(files, name)
+        monkeypatch.setattr(files, name, lambda *a, name=name, real=real: effects.append(name) or real(*a))
+    files.atomic_write(tmp_path / "f", b"x")
+    assert effects == ["_write", "_fsync", "_rename", "_fsync"]
+
+
+def test_a_name_may_be_as_long_as_the_file_system_allows(tmp_path):
+    name = "é" * 127
+    files.atomic_write(tmp_path / name, b"x")
+    assert content(tmp_path) == {name: b"x"}
+
+
+def link(path, target):
+    path.symlink_to(target)
+    return path
+
+
+def test_a_symbolic_link_stays_and_its_end_is_replaced(tmp_path):
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir(), there.mkdir()
+    (there / "f").write_bytes(b"old")
+    first, second = link(here / "first", "../there/f"), link(here / "second", "first")
+    new = link(here / "new", there / "none yet")
+    files.atomic_write(second, b"through two links")
+    files.atomic_write(new, b"new")
+    assert content(there) == {"f": b"through two links", "none yet": b"new"}
+    assert first.is_symlink() and second.is_symlink() and new.is_symlink() and len(list(here.iterdir())) == 3
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs FIFOs")
+def test_a_fifo_is_written_into(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    for path in (tmp_path / "fifo", link(tmp_path / "link", "fifo")):
+        reader = subprocess.Popen(["cat", tmp_path / "fifo"], stdout=subprocess.PIPE)
+        files.atomic_write(path, b"x" * 100_000)
+        assert reader.communicate(timeout=10)[0] == b"x" * 100_000
+        assert (tmp_path / "fifo").is_fifo()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fifo", "link"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's devices")
+def test_a_device_is_written_into(tmp_path):
+    files.atomic_write("/dev/null", b"x")
+    files.atomic_write(link(tmp_path / "link", "/dev/null"), b"x")
+    assert os.path.exists("/dev/null") and not os.path.isfile("/dev/null")
+    with pytest.raises(StoreError, match=r"cannot write /dev/full \(No space left on device\): free some space") as e:
+        files.atomic_write("/dev/full", b"x")
+    assert "\n" not in str(e.value) and not os.path.isfile("/dev/full")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /dev/stdout")
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+def test_standard_output_is_written_into_whatever_it_is(tmp_path, name):
+    code = "import sys; from jaxal.data.files import atomic_write; atomic_write(sys.argv[1], b'new')"
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", code, name]
+    assert subprocess.run(command, env=env, capture_output=True, check=True).stdout == b"new"
+    (tmp_path / "log").write_bytes(b"old ")
+    with open(tmp_path / "log", "ab") as log:
+        subprocess.run(command, env=env, stdout=log, check=True)
+    assert content(tmp_path) == {"log": b"old new"}
+
+
+CANNOT_BE_WRITTEN = {
+    "a folder": ("folder", "Is a directory.*that is a folder, give the name of a file"),
+    "this folder": (".", "that is a folder"),
+    "nothing": ("", "that is a folder"),
+    "a link to a folder": ("to folder", "that is a folder"),
+    "300 characters": ("x" * 300, "File name too long.*choose a shorter name"),
+    "no such folder": ("none/f", "No such file or directory"),
+    "below a file": ("file/f", "Not a directory"),
+    "a link to nowhere": ("to none", "No such file or directory"),
+    "a circle of links": ("circle", "Too many levels of symbolic links"),
+    "a NUL": ("a\0b", "null byte.*choose another name"),
+    "no Unicode": ("a\ud800b", "surrogates not allowed.*choose another name"),
+}
+
+
+@pytest.mark.parametrize("case", CANNOT_BE_WRITTEN)
+def test_what_cannot_be_written_costs_one_sentence(tmp_path, monkeypatch, case):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_bytes(b"kept")
+    for name, target in (("to folder", "folder"), ("to none", "none/f"), ("circle", "circle")):
+        link(tmp_path / name, target)
+    before = sorted(tmp_path.iterdir())
+    name, message = CANNOT_BE_WRITTEN[case]
+    with pytest.raises(StoreError, match=f"cannot write .*{message}") as e:
+        files.atomic_write(name, b"x")
+    assert "\n" not in str(e.value)
+    assert sorted(tmp_path.iterdir()) == before and (tmp_path / "file").read_bytes() == b"kept"
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b", "file/folder"])
+def test_folders_that_cannot_be_made(tmp_path, name):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StoreError, match="cannot write"):
+        files.make_folders(tmp_path / name / "deeper")
+
+
 # ---- locks
 
 

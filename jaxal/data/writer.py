@@ -15,6 +15,7 @@ from jaxal.data.files import atomic_write, locked, make_folders, remove, remove_
 from jaxal.data.format import (
     FORMAT,
     MANIFEST,
+    NAME_RULE,
     ROWS,
     SHARD_ROWS,
     UNFINISHED,
@@ -22,6 +23,7 @@ from jaxal.data.format import (
     Shard,
     check_files,
     check_finite,
+    is_name,
     load,
     packed,
     parquet,
@@ -102,6 +104,9 @@ def open_writer(
     those of the pool that is there are refused, unless that pool has no shard yet: then it is begun afresh.
     Raises StoreError naming each difference, or the file that cannot be written.
     """
+    for kind, name in (("dataset", dataset), ("model", model)):
+        if not is_name(name):
+            raise StoreError(f"{name!r} cannot be the name of a {kind} in the store: give {NAME_RULE}")
     path, split = Path(path), {"train": train} | ({"test": test} if test else {})
     columns = {
         "split": [name for name, rows in split.items() for _ in rows.ids],
