@@ -563,7 +563,7 @@ def test_minilm_without_its_package_and_without_a_network(tmp_path, cached):
         assert json.loads((tmp_path / "toy/minilm/unfinished.json").read_text())["settings"]["revision"] == "c0ffee"
 
 
-def test_ctrl_c(monkeypatch, capsys):
+def test_ctrl_c_in_the_command(monkeypatch, capsys):
     def interrupt(job):
         raise KeyboardInterrupt
 

@@ -1,5 +1,6 @@
 """Pools: what may be given, what it becomes, and the sentence for what cannot be used."""
 
+import hashlib
 import json
 import zipfile
 
@@ -332,7 +333,7 @@ def test_unlabeled_and_testless_stored_pools(root):
     assert (made.y == -1).sum() == (y == 1).sum() and made.n_classes == 3
 
 
-@pytest.mark.parametrize("kind", ["truncated", "missing", "N", "D", "nan", "label", "unfinished"])
+@pytest.mark.parametrize("kind", ["truncated", "missing", "N", "D", "bits", "nan", "label", "unfinished"])
 def test_damage_of_a_stored_pool_is_named(root, kind):
     path = root / "toy" / "made"
     shard = next(path.glob("train-*"))
@@ -347,10 +348,13 @@ def test_damage_of_a_stored_pool_is_named(root, kind):
         (path / "manifest.json").write_text(json.dumps(about | {"class_names": ["a"]}))
     elif kind == "unfinished":
         (path / "manifest.json").rename(path / "unfinished.json")
-    elif kind == "nan":
+    elif kind in ("bits", "nan"):
         content = bytearray(shard.read_bytes())
         content[-2:] = b"\x00\x7e"  # NaN in float16
         shard.write_bytes(content)
+        if kind == "nan":
+            about["files"][shard.name]["sha256"] = hashlib.sha256(content).hexdigest()
+            (path / "manifest.json").write_text(json.dumps(about))
     with pytest.raises(StoreError) as e:
         load("toy", root=root)
     assert str(path) in str(e.value) and "\n" not in str(e.value)

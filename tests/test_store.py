@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import safetensors.numpy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -63,9 +62,7 @@ def test_round_trip(tmp_path, n, m, d, shard_rows, dtype, scale):
         X, X_test = (X * scale).astype(dtype), (X_test * scale).astype(dtype)
     if not np.isfinite(X).all() or not np.isfinite(X_test).all():
         return
-    back = store.read(
-        write(tmp_path / "pool", (X, y, X_test if m else None, y_test), shard_rows=shard_rows), verify=True
-    )
+    back = store.read(write(tmp_path / "pool", (X, y, X_test if m else None, y_test), shard_rows=shard_rows))
     assert back.X.dtype in (np.float16, np.float32) and back.y.dtype == np.int32
     for wrote, read in ((X, back.X), *([(X_test, back.X_test)] if m else [])):
         lost = np.linalg.norm(wrote.astype(np.float64) - read.astype(np.float64), axis=1)
@@ -161,90 +158,6 @@ def test_find_and_listing(tmp_path):
     assert store.is_pool(big) and store.is_pool(tmp_path / "half" / "big") and not store.is_pool(tmp_path / "toy")
 
 
-# ---- damage
-
-
-def truncate(file):
-    file.write_bytes(file.read_bytes()[:-1])
-
-
-def nan_row(file):
-    X = safetensors.numpy.load_file(file)["X"]
-    X[1, 0] = np.nan
-    file.write_bytes(safetensors.numpy.save({"X": X}))
-
-
-SHARD = "train-00001-of-00003.safetensors"
-
-
-@pytest.mark.parametrize(
-    "file, damage, message",
-    [
-        (SHARD, Path.unlink, f"{SHARD} is missing"),
-        (SHARD, truncate, f"{SHARD} has .* bytes where the manifest says"),
-        (SHARD, lambda file: file.write_bytes(b"\xff" * file.stat().st_size), f"{SHARD} cannot be read"),
-        (SHARD, nan_row, "the vector of train row 5 .* has NaN"),
-        ("rows.parquet", Path.unlink, "rows.parquet is missing"),
-        ("rows.parquet", lambda file: file.write_bytes(b"P" * file.stat().st_size), "rows.parquet cannot be read"),
-        ("manifest.json", truncate, "manifest.json cannot be read"),
-        ("manifest.json", lambda file: file.write_text("[]"), "is not a description"),
-        ("manifest.json", lambda file: file.write_text('{"format": 1}'), "has no valid 'dataset'"),
-    ],
-)
-def test_damage_is_named(tmp_path, file, damage, message):
-    path = write(tmp_path / "pool")
-    damage(path / file)
-    with pytest.raises(StoreError, match=message):
-        store.read(path)
-
-
-@pytest.mark.parametrize(
-    "changes, message",
-    [
-        ({"format": 2}, "has format 2"),
-        ({"N": 9}, "holds .* where the manifest says"),
-        ({"N": 14}, "does not list train-00000-of-00004"),
-        ({"M": 3}, "holds .* where the manifest says"),
-        ({"D": 4}, "holds .* where the manifest says"),
-        ({"class_names": ["a"]}, "labels outside the 1 classes"),
-        ({"dtype": "int8"}, "unknown dtype 'int8'"),
-        ({"N": -1}, "impossible sizes"),
-    ],
-)
-def test_disagreement_with_the_manifest(tmp_path, changes, message):
-    path = write(tmp_path / "pool")
-    change_manifest(path, **changes)
-    with pytest.raises(StoreError, match=message):
-        store.read(path)
-
-
-def test_rows_of_another_pool(tmp_path):
-    path, longer = write(tmp_path / "pool"), write(tmp_path / "longer", arrays(n=11))
-    shutil.copy(longer / "rows.parquet", path)
-    files = store.manifest(path)["files"]
-    files["rows.parquet"]["bytes"] = (path / "rows.parquet").stat().st_size
-    change_manifest(path, files=files)
-    with pytest.raises(StoreError, match=r"has 15 rows where the manifest says 10 \+ 4"):
-        store.read(path)
-
-
-def test_verify_finds_a_flipped_bit(tmp_path):
-    path = write(tmp_path / "pool")
-    store.verify(path)
-    damaged = bytearray((path / SHARD).read_bytes())
-    damaged[-1] ^= 1
-    (path / SHARD).write_bytes(damaged)
-    store.read(path)
-    for check in (store.verify, lambda path: store.read(path, verify=True)):
-        with pytest.raises(StoreError, match=f"{SHARD} has another sha256"):
-            check(path)
-
-
-def test_what_is_no_pool(tmp_path):
-    with pytest.raises(StoreError, match="is not a stored pool"):
-        store.read(tmp_path)
-
-
 # ---- writing
 
 
@@ -257,8 +170,8 @@ def test_the_same_pool_again_is_left_alone(tmp_path):
 
 def test_a_damaged_pool_is_not_taken_for_finished(tmp_path):
     path = write(tmp_path / "pool")
-    (path / SHARD).unlink()
-    with pytest.raises(StoreError, match=f"{SHARD} is missing.*delete"):
+    (path / "train-00001-of-00003.safetensors").unlink()
+    with pytest.raises(StoreError, match=r"train-00001-of-00003.safetensors is missing.*delete"):
         write(path)
 
 
@@ -361,9 +274,9 @@ def test_a_fault_at_any_effect_leaves_a_right_or_a_resumable_pool(tmp_path, faul
                 assert fault is Killed or ("free some space" in str(error) and "\n" not in str(error))
             failed = len(seen) > at
         if fault is full_disk:
-            assert not list(path.glob(".*"))
+            assert not list(path.glob("*.tmp"))
         if (path / "manifest.json").exists():
-            store.read(path, verify=True)
+            store.read(path)
         kept = {file.name: file.stat().st_mtime_ns for file in path.glob("*.safetensors")}
         write(path, texts=["t"] * 10, texts_test=["u"] * 4)
         assert content(path) == expected
@@ -372,18 +285,12 @@ def test_a_fault_at_any_effect_leaves_a_right_or_a_resumable_pool(tmp_path, faul
     assert at > 20
 
 
-def test_a_file_is_synced_before_it_gets_its_name_and_its_folder_after(tmp_path, monkeypatch):
-    effects = fail_at(monkeypatch, -1, full_disk)
-    store.atomic_write(tmp_path / "f", b"x")
-    assert effects == ["_write", "_fsync", "_rename", "_fsync"]
-
-
 def test_what_a_killed_writer_left_is_removed(tmp_path):
     path = write(tmp_path / "pool")
     (path / ".train-00000-of-00003.safetensors.1.tmp").write_bytes(b"half")
     (path / "unfinished.json").write_bytes((path / "manifest.json").read_bytes())
     write(path)
-    assert not list(path.glob(".*")) and not (path / "unfinished.json").exists()
+    assert not list(path.glob("*.tmp")) and not (path / "unfinished.json").exists()
 
 
 def test_a_read_only_store(tmp_path, monkeypatch):
@@ -397,18 +304,6 @@ def test_a_read_only_store(tmp_path, monkeypatch):
     write(path)  # it is there already: nothing to write
     with pytest.raises(StoreError, match=r"cannot write .*other.*choose a folder that can be written to"):
         write(tmp_path / "other")
-    with pytest.raises(StoreError, match=r"cannot write .*f \("):
-        store.atomic_write(tmp_path / "f", b"x")
-
-
-def test_atomic_write_replaces_and_refuses_a_folder(tmp_path):
-    store.atomic_write(tmp_path / "f", b"old")
-    store.atomic_write(tmp_path / "f", b"new")
-    assert (tmp_path / "f").read_bytes() == b"new" and len(list(tmp_path.iterdir())) == 1
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(StoreError, match=r"cannot write .*folder"):
-        store.atomic_write(tmp_path / "folder", b"x")
-    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_reading_holds_one_copy_and_one_shard(tmp_path):

@@ -1,7 +1,17 @@
-"""`python -m jaxal_extract`, which `jaxal extract` runs."""
+"""`python -m jaxal_extract`, which `jaxal extract` becomes."""
 
+import signal
 import sys
 
-from jaxal_extract.cli import main
+from jaxal.errors import outcome
 
-sys.exit(main())
+try:
+    if hasattr(signal, "pthread_sigmask"):  # `jaxal extract` holds Ctrl-C back until here, where it is one line
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    from jaxal_extract.cli import main
+
+    code = main()
+except KeyboardInterrupt as interrupt:
+    code, line = outcome(interrupt)
+    print(line, file=sys.stderr)
+sys.exit(code)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from jaxal.data.store import StoreError
+from jaxal.errors import JaxalError, outcome
 from jaxal_extract import ExtractError
 from jaxal_extract.extraction import Job, extract
 from jaxal_extract.pooling import POOLINGS
@@ -47,16 +47,15 @@ def command(**options):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; returns the exit code: 0, or 2 after one line on stderr for what is the user's to put right."""
+    """Run the command; returns the exit code: 0, or that of `jaxal.errors.outcome` after its one line on stderr."""
     try:
         command.main(arguments, prog_name="jaxal extract", standalone_mode=False)
         return 0
     except click.Abort:
-        print("Interrupted: the same command goes on where it stopped.", file=sys.stderr)
-        return 130  # what a shell reports for Ctrl-C
+        code, line = outcome(KeyboardInterrupt())
     except click.ClickException as error:
-        message = error.format_message()
-    except (ExtractError, StoreError) as error:
-        message = str(error)
-    print("Error:", " ".join(message.split()), file=sys.stderr)
-    return 2
+        code, line = outcome(ExtractError(error.format_message()))
+    except JaxalError as error:
+        code, line = outcome(error)
+    print(line, file=sys.stderr)
+    return code

@@ -30,8 +30,13 @@ def require_torch() -> None:
             raise ExtractError(f'{package} is not installed: pip install "jaxal[extract]"')
 
 
-def load(folder: Path, *, pooling: str, max_length: int, prompt: str, device: str, threads: int | None) -> Encoder:
-    """Load a model in float32. Raises ExtractError if its files are incomplete or the device is not there."""
+def load(
+    folder: Path, *, pooling: str, max_length: int, prompt: str, pairs: bool, device: str, threads: int | None
+) -> Encoder:
+    """Load a model in float32.
+
+    Raises ExtractError if its files are incomplete, the device is not there, or max_length leaves no room for a text.
+    """
     os.environ["HF_HUB_OFFLINE"] = "1"  # all files are in `folder`; transformers would look for newer ones
     import torch
     import transformers
@@ -54,10 +59,25 @@ def load(folder: Path, *, pooling: str, max_length: int, prompt: str, device: st
     absent = sorted(key for key in report["missing_keys"] if not key.startswith("pooler."))
     if absent:  # transformers would go on with random numbers in their place
         raise ExtractError(f"{folder} is incomplete: its weights lack {absent[0]} and {len(absent) - 1} more")
+    _check_room(tokenizer, max_length, prompt, pairs)
     tokenizer.padding_side = "right"  # absolute positions then count from the text's start; the mask hides the rest
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     made = {"torch": torch.__version__, "transformers": transformers.__version__, "device": device}
     return Encoder(tokenizer, model.eval().to(device), POOLINGS[pooling], max_length, prompt, made)
+
+
+def _check_room(tokenizer, max_length: int, prompt: str, pairs: bool) -> None:
+    """Raises ExtractError if not one token of a text, or of each text of a pair, fits into max_length."""
+    apart = pairs and tokenizer.sep_token is not None  # else `_tokens` makes one text of the two
+    special = tokenizer.num_special_tokens_to_add(pair=apart)
+    before = len(tokenizer(prompt, add_special_tokens=False)["input_ids"]) if prompt else 0
+    least = special + before + 1 + apart
+    if max_length < least:
+        raise ExtractError(
+            f"--max-length {max_length} leaves no room for the text beside {special} special tokens"
+            + f" and {before} of the prompt" * (before > 0)
+            + f": give at least {least}"
+        )
 
 
 def encode(encoder: Encoder, texts: list[list[str]], batch_tokens: int, advance: Callable[[int], Any]) -> np.ndarray:

@@ -1,6 +1,5 @@
 """One extraction: from files with texts to a finished pool in the store."""
 
-import re
 import shlex
 import sys
 import time
@@ -11,6 +10,7 @@ import click
 from tqdm import tqdm
 
 from jaxal.data import store
+from jaxal.data.format import NAME_RULE, is_name
 from jaxal_extract import ExtractError
 from jaxal_extract.encode import encode, load, require_torch
 from jaxal_extract.models import Source, locate
@@ -46,6 +46,11 @@ def extract(job: Job) -> None:
     """Do the job, or what an earlier run left of it. Raises ExtractError and StoreError."""
     started = time.perf_counter()
     _check_name(job.name, "--name")
+    if job.name == "digits" or job.name.endswith(".npz"):
+        raise ExtractError(f"--name {job.name}: `jaxal run` would not look for that in the store, choose another name")
+    for option, text in (("--prompt", job.prompt), ("--strip-final", job.strip_final)):
+        if not _is_unicode(text):
+            raise ExtractError(f"{option} is not valid UTF-8: give it in the encoding of your terminal")
     columns = _columns(job)
     require_torch()
     source = locate(job.model)
@@ -66,6 +71,7 @@ def extract(job: Job) -> None:
             pooling=settings["pooling"],
             max_length=settings["max_length"],
             prompt=job.prompt,
+            pairs=len(columns.texts) == 2,
             device=job.device,
             threads=job.threads,
         )
@@ -145,11 +151,18 @@ def _write_missing(writer, encoder, splits: dict[str, Split], batch_tokens: int)
     return total
 
 
+def _is_unicode(text: str) -> bool:
+    """False for bytes of a command line that could not be decoded: Python passes them on as lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _check_name(name: str, option: str) -> None:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
-        raise ExtractError(
-            f"{name!r} cannot be a folder's name in the store: give {option} letters, digits and . _ - only"
-        )
+    if not is_name(name):
+        raise ExtractError(f"{name!r} cannot be a folder's name in the store: give {option} {NAME_RULE}")
 
 
 def _options(job: Job, path: Path) -> str:

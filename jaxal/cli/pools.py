@@ -1,5 +1,7 @@
 """`jaxal extract` and `jaxal list`: making pools, and which there are."""
 
+import os
+import signal
 import subprocess
 import sys
 
@@ -16,8 +18,14 @@ from jaxal.data.tasks import TASKS
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def extract(arguments):
     """Embed texts and store them as a pool (needs torch: pip install "jaxal[extract]")."""
-    # its own process: torch and JAX never share one, nor a GPU's memory
-    sys.exit(subprocess.run([sys.executable, "-m", "jaxal_extract", *arguments], check=False).returncode)
+    # Torch and JAX never share a process, nor a GPU's memory.
+    command = [sys.executable, "-m", "jaxal_extract", *arguments]
+    if sys.platform == "win32":
+        sys.exit(subprocess.run(command, check=False).returncode)
+    # This process becomes that one, so that whatever signal ends `jaxal extract` ends the work. Ctrl-C waits until
+    # jaxal_extract is ready for it: Python would show a traceback while it starts.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    os.execv(sys.executable, command)
 
 
 @click.command(name="list")

@@ -1,13 +1,18 @@
-"""What the files of a stored pool are called, hold and must agree on; for store.py (reading) and store_writer.py."""
+"""What the files of a stored pool are called, hold and must agree on; for store.py (reading) and writer.py.
+
+`settings` is the manifest's name for everything that decides the vectors besides the texts.
+"""
 
 import hashlib
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import safetensors
+import safetensors.numpy
 
 from jaxal.errors import StoreError
 
@@ -15,6 +20,7 @@ FORMAT = 1
 SHARD_ROWS = 8192
 _FLOAT16_ROUNDING = 2.0**-11  # half the gap between 1 and the next float16: the relative error of one rounding
 MANIFEST, UNFINISHED, ROWS = "manifest.json", "unfinished.json", "rows.parquet"
+NAME_RULE = "letters, digits and . _ - only, a letter or digit first, at most 100"
 
 _DESCRIPTION = {
     "dataset": str,
@@ -47,15 +53,19 @@ class Shard(NamedTuple):
     stop: int
 
 
-def shards(about: dict) -> list[Shard]:
+def is_name(name) -> bool:
+    """Whether a dataset or model may be called this, see NAME_RULE: it becomes part of paths."""
+    return isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name) is not None
+
+
+def shards(about: dict) -> Iterator[Shard]:
     """Every shard of the pool that `about` (a manifest or unfinished.json) describes, train first."""
-    found, size = [], about["shard_rows"]
+    size = about["shard_rows"]
     for split, n in (("train", about["N"]), ("test", about["M"])):
         count = -(-n // size)
         for i in range(count):
             name = f"{split}-{i:05d}-of-{count:05d}.safetensors"
-            found.append(Shard(name, split, i * size, min(n, (i + 1) * size)))
-    return found
+            yield Shard(name, split, i * size, min(n, (i + 1) * size))
 
 
 def damaged(file: Path, what: str) -> StoreError:
@@ -76,36 +86,68 @@ def load(file: Path) -> dict:
     """manifest.json or unfinished.json, with every field that a reader relies on checked. Raises StoreError."""
     try:
         about = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise damaged(file, f"cannot be read ({error})") from error
-    if not isinstance(about, dict) or not isinstance(about.get("format"), int):
+    if not isinstance(about, dict) or not _is(about.get("format"), int):
         raise damaged(file, "is not a description of a pool")
     if about["format"] != FORMAT:
         raise StoreError(
             f"{file} has format {about['format']} and this jaxal reads format {FORMAT}: use the jaxal that wrote it"
         )
     for name, kind in (_DESCRIPTION | (_RESULT if file.name == MANIFEST else {})).items():
-        if not isinstance(about.get(name), kind):
+        if not _is(about.get(name), kind):
             raise damaged(file, f"has no valid {name!r}")
-    if min(about["N"], about["shard_rows"]) < 1 or about["M"] < 0:
+    for name in ("dataset", "model"):
+        if not is_name(about[name]):
+            raise damaged(file, f"has the {name} {about[name][:60]!r}, which is no name ({NAME_RULE})")
+    names = about["class_names"]
+    if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+        raise damaged(file, "has class names that are not distinct strings")
+    if min(about["N"], about["shard_rows"], about.get("D", 1)) < 1 or about["M"] < 0:
         raise damaged(file, "has impossible sizes")
     if about.get("dtype", "float16") not in ("float16", "float32"):
         raise damaged(file, f"has the unknown dtype {about['dtype']!r}")
     return about
 
 
-def check_files(path: Path, about: dict, *, hashes: bool = False) -> None:
-    """Raises StoreError for the first file of the manifest `about` that is not in `path` with its size (and sha256)."""
-    for name in [*(shard.file for shard in shards(about)), ROWS]:
-        file, expected = path / name, about["files"].get(name)
-        if not isinstance(expected, dict):
-            raise damaged(path / MANIFEST, f"does not list {name}, which its N and M call for")
-        if not file.is_file():
-            raise damaged(file, "is missing")
-        if file.stat().st_size != expected.get("bytes"):
-            raise damaged(file, f"has {file.stat().st_size} bytes where the manifest says {expected.get('bytes')}")
-        if hashes and sha256(file) != expected.get("sha256"):
-            raise damaged(file, "has another sha256 than the manifest")
+def _is(value, kind: type) -> bool:
+    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+
+
+def check_files(path: Path, about: dict) -> None:
+    """Raises StoreError for the first file of the manifest `about` that is not in `path` with its size.
+
+    What N, M and D call for is then no more than the files hold, and may be allocated.
+    """
+    _check_file(path, about, ROWS)
+    for shard in shards(about):
+        _check_file(path, about, shard.file, (shard.stop - shard.start) * about["D"])
+
+
+def _check_file(path: Path, about: dict, name: str, n_values: int = 0) -> None:
+    file, expected = path / name, about["files"].get(name)
+    if not isinstance(expected, dict):
+        raise damaged(path / MANIFEST, f"does not list {name}, which its N and M call for")
+    if not file.is_file():
+        raise damaged(file, "is missing")
+    size = file.stat().st_size
+    if size != expected.get("bytes"):
+        raise damaged(file, f"has {size} bytes where the manifest says {expected.get('bytes')}")
+    if size < 2 * n_values:  # of float16
+        raise damaged(path / MANIFEST, f"has D = {about['D']}, for which {name} is too small")
+
+
+def verified(path: Path, about: dict, name: str) -> bytes:
+    """The content of one file of a finished pool. Raises StoreError if its sha256 is not the manifest's."""
+    file = path / name
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise damaged(file, f"cannot be read ({error.strerror})") from error
+    expected = about["files"].get(name)
+    if not isinstance(expected, dict) or hashlib.sha256(content).hexdigest() != expected.get("sha256"):
+        raise damaged(file, "has another sha256 than the manifest")
+    return content
 
 
 def check_finite(X: np.ndarray, shard: Shard, source: Path) -> None:
@@ -122,13 +164,12 @@ def sha256(file: Path) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
-def read_shard(file: Path) -> np.ndarray:
-    """The tensor X of a shard. Raises StoreError."""
+def vectors(content: bytes, file: Path) -> np.ndarray:
+    """The tensor X in the content of a shard. Raises StoreError."""
     try:
-        with safetensors.safe_open(file, framework="numpy") as opened:
-            return opened.get_tensor("X")
-    except (OSError, safetensors.SafetensorError) as error:
-        raise damaged(file, f"cannot be read ({error})") from error
+        return safetensors.numpy.load(content)["X"]
+    except (KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
+        raise damaged(file, f"cannot be read ({error!r})") from error
 
 
 def shard_header(file: Path) -> tuple[int, int, str] | None:

@@ -11,7 +11,7 @@
 Each file is written beside its place, fsynced and renamed, so that a name that exists holds whole content: a kill or a
 full disk loses at most the shard in flight, and writing the same pool again goes on from there.
 
-This module finds and reads pools; store_writer.py writes them, store_format.py holds what both must agree on.
+This module finds and reads pools; writer.py writes them, format.py holds what both must agree on.
 """
 
 import os
@@ -21,20 +21,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxal.data.files import atomic_write
 from jaxal.data.format import (
     MANIFEST,
     ROWS,
     UNFINISHED,
     Rows,
-    Shard,
     aligned_empty,
     check_files,
     check_finite,
     damaged,
     load,
-    read_shard,
     shards,
+    vectors,
+    verified,
 )
 from jaxal.data.writer import Writer, open_writer, write_arrays
 from jaxal.errors import StoreError, unknown
@@ -42,11 +41,9 @@ from jaxal.errors import StoreError, unknown
 __all__ = [
     "Entry",
     "Rows",
-    "Shard",
-    "StoreError",
     "Stored",
     "Writer",
-    "atomic_write",
+    "datasets",
     "find",
     "ids",
     "is_pool",
@@ -62,7 +59,10 @@ __all__ = [
 
 
 class Entry(NamedTuple):
-    """One line of `listing`. n_test is 0 without a test split; dim is None until the pool is finished."""
+    """One line of `listing`. n_test is 0 without a test split; dim is None until the pool is finished.
+
+    damage: what is wrong with the pool, a sentence that names the file; its sizes are then unknown, and 0.
+    """
 
     dataset: str
     model: str
@@ -72,6 +72,7 @@ class Entry(NamedTuple):
     dim: int | None
     n_classes: int
     finished: bool
+    damage: str | None = None
 
 
 class Stored(NamedTuple):
@@ -91,10 +92,16 @@ class Stored(NamedTuple):
 
 
 def root(path: str | os.PathLike | None = None) -> Path:
-    """The store's folder: `path`, else $JAXAL_STORE, else `store` in the user cache directory of jaxal."""
+    """The store's folder: `path`, else $JAXAL_STORE, else `store` in the user cache directory of jaxal.
+
+    Raises StoreError for a `~` that cannot be expanded.
+    """
     chosen = path or os.environ.get("JAXAL_STORE")
     if chosen:
-        return Path(chosen).expanduser()
+        try:
+            return Path(chosen).expanduser()
+        except RuntimeError:
+            raise StoreError(f"the store {chosen} is in the home of an unknown user: give its full path") from None
     import platformdirs
 
     return platformdirs.user_cache_path("jaxal", appauthor=False) / "store"
@@ -102,26 +109,39 @@ def root(path: str | os.PathLike | None = None) -> Path:
 
 def is_pool(path: str | os.PathLike) -> bool:
     """Whether `path` is the folder of a pool, finished or not."""
-    return any((Path(path) / name).is_file() for name in (MANIFEST, UNFINISHED))
+    return any(os.path.isfile(os.path.join(path, name)) for name in (MANIFEST, UNFINISHED))
+
+
+def _folders(path: Path) -> list[Path]:
+    """What is in a folder of the store, by name; nothing if it is not there."""
+    try:
+        return sorted(path.iterdir()) if os.path.isdir(path) else []
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read ({error.strerror})") from error
 
 
 def _pools(folder: Path) -> list[Path]:
-    return sorted(child for child in folder.iterdir() if is_pool(child)) if folder.is_dir() else []
+    return [path for path in _folders(folder) if is_pool(path)]
 
 
-def _datasets(base: Path) -> list[str]:
-    return sorted(folder.name for folder in base.iterdir() if _pools(folder)) if base.is_dir() else []
+def datasets(root_path: str | os.PathLike | None = None) -> list[str]:
+    """The names of all datasets in the store, sorted."""
+    return [folder.name for folder in _folders(root(root_path)) if _pools(folder)]
 
 
 def listing(root_path: str | os.PathLike | None = None) -> list[Entry]:
-    """Every pool of the store, by dataset and model. Raises StoreError for a damaged manifest, naming it."""
-    base = root(root_path)
-    return [_entry(path) for dataset in _datasets(base) for path in _pools(base / dataset)]
+    """Every pool of the store, by dataset and model, damaged ones included. Looks at manifests and file sizes only."""
+    return [_entry(path) for folder in _folders(root(root_path)) for path in _pools(folder)]
 
 
 def _entry(path: Path) -> Entry:
     finished = (path / MANIFEST).is_file()
-    about = load(path / (MANIFEST if finished else UNFINISHED))
+    try:
+        about = load(path / (MANIFEST if finished else UNFINISHED))
+        if finished:
+            check_files(path, about)
+    except StoreError as error:
+        return Entry(path.parent.name, path.name, path, 0, 0, None, 0, finished, str(error))
     sizes = about["N"], about["M"], about.get("D"), len(about["class_names"])
     return Entry(path.parent.name, path.name, path, *sizes, finished)
 
@@ -135,7 +155,7 @@ def find(dataset: str, model: str | None = None, root_path: str | os.PathLike | 
     pools = {path.name: path for path in _pools(base / dataset)}
     if not pools:
         raise StoreError(
-            f"{unknown('dataset', dataset, _datasets(base))} (in the store {base}); "
+            f"{unknown('dataset', dataset, datasets(base))} (in the store {base}); "
             f"make it with: jaxal extract --name {dataset} --train FILE"
         )
     finished = [name for name, path in pools.items() if (path / MANIFEST).is_file()]
@@ -175,35 +195,36 @@ def manifest(path: str | os.PathLike) -> dict:
     return load(path / MANIFEST)
 
 
-def read(path: str | os.PathLike, *, verify: bool = False) -> Stored:
-    """Load a finished pool into memory, one shard at a time (peak: the arrays themselves and one shard).
+def read(path: str | os.PathLike) -> Stored:
+    """Load a finished pool into memory: each file is read once, and is what the manifest's sha256 is of.
 
-    Every file must be there with the size, the shapes, N, M, D and C that the manifest says, and every vector finite;
-    `verify` also hashes each file. Raises StoreError naming the file and what is wrong with it.
+    Raises StoreError naming the file and what is wrong with it: damage, a vector that is not finite, or N, M, D, C or
+    labels other than the manifest's. Memory: the arrays and one shard.
     """
     path = Path(path)
     about = manifest(path)
-    check_files(path, about, hashes=verify)
+    check_files(path, about)
+    y, y_test = np.split(_labels(path, about), [about["N"]])
     counts, dim, dtype = {"train": about["N"], "test": about["M"]}, about["D"], np.dtype(about["dtype"])
     X = {split: aligned_empty((n, dim), dtype) for split, n in counts.items()}
     for shard in shards(about):
-        file, block = path / shard.file, read_shard(path / shard.file)
+        file, block = path / shard.file, vectors(verified(path, about, shard.file), path / shard.file)
         if block.shape != (shard.stop - shard.start, dim) or not np.can_cast(block.dtype, dtype):
             expected = f"({shard.stop - shard.start}, {dim}) {dtype}"
             raise damaged(file, f"holds {block.shape} {block.dtype} where the manifest says {expected}")
         check_finite(block, shard, file)
         X[shard.split][shard.start : shard.stop] = block
-    y = np.asarray(_column(path, about, "label", 0, about["N"] + about["M"]), np.int32)
-    if y.size and not -1 <= y.min() <= y.max() < len(about["class_names"]):
-        raise damaged(path / ROWS, f"has labels outside the {len(about['class_names'])} classes of the manifest")
-    y, y_test = np.split(y, [about["N"]])
     test = (X["test"], y_test) if about["M"] else (None, None)
     return Stored(X["train"], y, *test, about["class_names"], about, path)
 
 
 def verify(path: str | os.PathLike) -> None:
     """Hash every file of a finished pool again; StoreError names the first that is missing or not as it was written."""
-    check_files(Path(path), manifest(path), hashes=True)
+    path = Path(path)
+    about = manifest(path)
+    check_files(path, about)
+    for name in (ROWS, *(shard.file for shard in shards(about))):
+        verified(path, about, name)
 
 
 def texts(path: str | os.PathLike, rows: Sequence[int] | None = None, split: str = "train") -> list[str] | None:
@@ -228,6 +249,18 @@ def _cells(path: str | os.PathLike, name: str, rows: Sequence[int] | None, split
     return column.take(np.asarray(rows, np.int64)).to_pylist()
 
 
+def _labels(path: Path, about: dict) -> np.ndarray:
+    import pyarrow as pa
+
+    column = _column(path, about, "label", 0, about["N"] + about["M"])
+    if not pa.types.is_integer(column.type) or column.null_count:
+        raise damaged(path / ROWS, f"has labels that are not all integers, but {column.type}")
+    y = column.to_numpy()
+    if not -1 <= y.min() <= y.max() < len(about["class_names"]):
+        raise damaged(path / ROWS, f"has labels outside the {len(about['class_names'])} classes of the manifest")
+    return y.astype(np.int32)
+
+
 def _column(path: Path, about: dict, name: str, start: int, n: int):
     """n cells of one column of rows.parquet, from `start`; train rows come first. Returns a pyarrow array."""
     import pyarrow as pa
@@ -235,10 +268,11 @@ def _column(path: Path, about: dict, name: str, start: int, n: int):
 
     file = path / ROWS
     try:
-        with pq.ParquetFile(file) as parquet:
+        with pq.ParquetFile(pa.BufferReader(verified(path, about, ROWS))) as parquet:
+            if parquet.metadata.num_rows != about["N"] + about["M"]:
+                rows = parquet.metadata.num_rows
+                raise damaged(file, f"has {rows} rows where the manifest says {about['N']} + {about['M']}")
             column = parquet.read(columns=[name])[name]
     except (OSError, KeyError, pa.ArrowException) as error:
         raise damaged(file, f"cannot be read ({error})") from error
-    if len(column) != about["N"] + about["M"]:
-        raise damaged(file, f"has {len(column)} rows where the manifest says {about['N']} + {about['M']}")
     return column.slice(start, n)

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import safetensors.numpy
 
-from jaxal.data.files import atomic_write, make_folders, remove, remove_temporaries
+from jaxal.data.files import atomic_write, locked, make_folders, remove, remove_temporaries
 from jaxal.data.format import (
     FORMAT,
     MANIFEST,
+    NAME_RULE,
     ROWS,
     SHARD_ROWS,
     UNFINISHED,
@@ -22,6 +23,7 @@ from jaxal.data.format import (
     Shard,
     check_files,
     check_finite,
+    is_name,
     load,
     packed,
     parquet,
@@ -30,11 +32,6 @@ from jaxal.data.format import (
     shards,
 )
 from jaxal.errors import StoreError
-
-try:
-    import fcntl
-except ImportError:  # Windows has no flock: two writers of one pool are not kept apart there
-    fcntl = None
 
 
 class Writer:
@@ -107,6 +104,9 @@ def open_writer(
     those of the pool that is there are refused, unless that pool has no shard yet: then it is begun afresh.
     Raises StoreError naming each difference, or the file that cannot be written.
     """
+    for kind, name in (("dataset", dataset), ("model", model)):
+        if not is_name(name):
+            raise StoreError(f"{name!r} cannot be the name of a {kind} in the store: give {NAME_RULE}")
     path, split = Path(path), {"train": train} | ({"test": test} if test else {})
     columns = {
         "split": [name for name, rows in split.items() for _ in rows.ids],
@@ -136,7 +136,7 @@ def open_writer(
     if not about["N"]:
         raise StoreError(f"a pool needs at least one row, {dataset} has none")
     make_folders(path)
-    with _locked(path):
+    with locked(path, f"another process is writing {path}: wait until it has ended"):
         yield Writer(path, about, columns)
 
 
@@ -189,25 +189,6 @@ def write_arrays(
                 writer.write(shard, splits[shard.split][shard.start : shard.stop])
             writer.finish()
     return Path(path)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Keep other processes from writing this pool; the lock is on the folder itself and ends with the process."""
-    if fcntl is None:
-        yield
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StoreError(f"another process is writing {path}: wait until it has ended") from None
-        except OSError:
-            pass  # some network file systems have no locks
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _begin(path: Path, about: dict) -> tuple[dict, bool]:
