@@ -16,7 +16,7 @@ from jaxal.numerics import blocks, lazy
 from jaxal.numerics.distances import Points, above_rounding, products
 
 _MAX_ITER = 300  # as in scikit-learn, and so are the other constants
-_TOL = 1e-4  # centers that move no more than this share of the variance are done
+_TOL = 1e-4  # centers are done when they move no more than this share of the mean variance of a feature
 _SEED_ROWS = 15_000  # rows that first centers are drawn from, as for mini-batches of 5,000
 _TABLE = 2**27  # squared distances kept while seeding: 512 MB in float32
 _MINI_EPOCHS = 100
@@ -77,8 +77,13 @@ def _seeding(keys, points, rows, valid, clusters, most):
 
     def one(seed):
         key, rows, lots = seed
-        part = jnp.argsort(-lots)[:size].astype(jnp.int32) if size < n else jnp.arange(n, dtype=jnp.int32)
-        return part[_plus_plus(key[None], points, rows[part], lots[None, part], clusters, most)[0]]
+        if size == n:
+            return _plus_plus(key[None], points, rows, lots[None], clusters, most)[0]
+        part = jnp.argsort(-lots)[:size].astype(jnp.int32)
+        # The shape follows the padded K, what is drawn must not.
+        drawn_from = jnp.arange(size, dtype=jnp.int32) < jnp.maximum(_SEED_ROWS, 3 * clusters)
+        lots = jnp.where(drawn_from, lots[part], -1)
+        return part[_plus_plus(key[None], points, rows[part], lots[None], clusters, most)[0]]
 
     return lax.map(one, (keys, jnp.broadcast_to(rows, valid.shape), lots))
 
@@ -88,7 +93,8 @@ def _plus_plus(keys, points, rows, lots, clusters, most):
 
     A center is the best of a few candidates drawn with probability proportional to their squared distance to those
     before: the one that takes most from the sum of all squared distances.
-    Reference: Arthur and Vassilvitskii, SODA 2007, section 5; the number of candidates is scikit-learn's.
+    Reference: Arthur and Vassilvitskii, SODA 2007, section 5; the number of candidates, 2 + floor(log K), is
+    scikit-learn's.
     """
     s, size = jnp.arange(len(keys), dtype=jnp.int32), len(rows)
     x, norms, trials = points.at(rows), points.norms.centered[rows], 2 + int(math.log(most))
@@ -104,15 +110,19 @@ def _plus_plus(keys, points, rows, lots, clusters, most):
     def apart(chosen):
         return compared(x[chosen], norms[chosen]) if table is None else table[chosen]
 
+    # K is a number and `most` a shape: there are places for as many candidates as `most` would have, and K's own count.
+    counts = jnp.arange(trials, dtype=jnp.int32) < 2 + jnp.log(clusters.astype(jnp.float32)).astype(jnp.int32)
+
     def choose(i, state):
         nearest, chosen = state
-        u = jax.vmap(lambda key: jax.random.uniform(jax.random.fold_in(key, i), (2, trials), x.dtype))(keys)
+        u = jax.vmap(lambda key: jax.random.uniform(jax.random.fold_in(key, i), (trials, 2), x.dtype))(keys)
         weights = lazy.blocked(nearest, 0)
-        block = lazy.invert(weights.sum(axis=2)[:, None], u[:, 0])
-        drawn = block * weights.shape[2] + lazy.invert(weights[s[:, None], block], u[:, 1])
+        block = lazy.invert(weights.sum(axis=2)[:, None], u[:, :, 0])
+        drawn = block * weights.shape[2] + lazy.invert(weights[s[:, None], block], u[:, :, 1])
         drawn = jnp.minimum(drawn, size - 1)  # all distances are 0: any row will do
         left = jnp.minimum(apart(drawn), nearest[:, None])
-        best = jnp.argmax((nearest[:, None] - left).sum(axis=2), axis=1)  # what is taken: sums of it do not round off
+        taken = (nearest[:, None] - left).sum(axis=2)  # not the sum of what is left: that would round off
+        best = jnp.argmax(jnp.where(counts[None], taken, -1), axis=1)
         row = drawn[s, best]
         return left[s, best].at[s, row].set(0), chosen.at[:, i].set(row)
 
@@ -196,7 +206,7 @@ def _lloyd(points, rows, valid, clusters, centers):
         moved = jnp.where((count > 0)[:, None], total / jnp.maximum(count, 1)[:, None], centers)
         shift = ((moved - centers) ** 2).sum()
         after, apart = _assign(points, rows, valid, clusters, moved)
-        done = (after == label).all() | (shift <= _TOL * variance)
+        done = (after == label).all() | (shift <= _TOL * variance / points.X.shape[1])
         return moved, after, apart, done, iteration + 1
 
     centers, label, apart, _, iteration = lax.while_loop(

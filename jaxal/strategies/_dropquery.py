@@ -55,12 +55,15 @@ def dropquery(variant="official", n_masks: int | None = None):
     return Strategy(prepare, lambda aux, state: (), select, host=True)
 
 
-def keep_masks(key, n_rows: int, dim: int):
-    """(n_rows, dim) bool: each is kept with probability 1/4, where two random bits are both set."""
-    words = jax.random.bits(key, (n_rows, -(-dim // 16)), jnp.uint32)
+def keep_masks(key, rows, dim: int):
+    """(R, dim) bool for rows (R,): each feature is kept with probability 1/4, where two random bits are both set.
+
+    A row's mask depends on the key and the row alone, not on the block that it is computed in.
+    """
+    words = jax.vmap(lambda row: jax.random.bits(jax.random.fold_in(key, row), (-(-dim // 16),), jnp.uint32))(rows)
     shifts = 2 * jnp.arange(16, dtype=jnp.uint32)
     kept = ((words & (words >> 1))[:, :, None] >> shifts[None, None]) & 1
-    return kept.reshape(n_rows, -1)[:, :dim] == 1
+    return kept.reshape(len(rows), -1)[:, :dim] == 1
 
 
 @partial(jax.jit, static_argnames="rule")
@@ -77,10 +80,10 @@ def disagreements(keys, state, rule: _Rule):
     def block(start, size):
         x = blocks.take(state.X, start, size)
         full = predicted(logreg.logits_of(state.params, x))
-        block_keys = jax.vmap(lambda key: jax.random.fold_in(key, start))(keys)
+        rows = start + jnp.arange(size, dtype=jnp.int32)
 
         def mask(m, count):
-            kept = jax.vmap(lambda key: keep_masks(jax.random.fold_in(key, m), size, dim))(block_keys)
+            kept = jax.vmap(lambda key: keep_masks(jax.random.fold_in(key, m), rows, dim))(keys)
             dropped = jnp.where(kept, factor * x, 0)
             Z = jnp.swapaxes(logreg.logits_each(state.params, dropped), 1, 2)
             return count + (predicted(Z) != full).astype(jnp.int32)

@@ -27,7 +27,7 @@ from jaxal.strategies.interface import Strategy, check_setting
 
 _KEPT_BYTES = 1 << 29  # balls of all rows are kept while they take no more, up to 65,000 rows; else computed anew
 _BLOCK = 1 << 22  # distances held at a time
-_VERSION = 2  # of how radius and balls are computed, k-means included: raised when that changes, so no cache stays
+_VERSION = 3  # of how radius and balls are computed, k-means included: raised when that changes, so no cache stays
 _GRID = np.arange(0.2, 2.2, 0.2)  # radii that scikit-activeml tries
 
 
