@@ -1,5 +1,6 @@
 """DropQuery: rows whose prediction changes when features are dropped, spread out by k-means."""
 
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -33,6 +34,8 @@ def dropquery(variant="official", n_masks: int | None = None):
     skactiveml: 20 masks, no scaling; rows that disagree in more than half, at least the B that disagree most; rows as
     they are; the nearest row of any cluster that is not taken yet.
     Score: the share of masks that disagree. Cost: O(N M C D), and k-means on the candidates.
+    A given `State.predict` takes the place of jaxal's classifier: it is called M + 1 times, on the host, with the whole
+    pool, under the same masks.
     Reference: Gupte et al., 2024, Algorithm 1.
     """
     official = variant == "official"
@@ -43,16 +46,25 @@ def dropquery(variant="official", n_masks: int | None = None):
         return distances.norms(pool.X, normalize=official)
 
     def select(keys, aux, carry, state):
-        if state.log_probabilities is not None:
-            raise ConfigError("dropquery drops features of jaxal's own classifier: it cannot use given probabilities")
-        mask_keys, lot_keys, cluster_keys = jnp.moveaxis(jax.vmap(lambda key: jax.random.split(key, 3))(keys), 1, 0)
-        disagreeing = disagreements(mask_keys, state, rule)
-        candidates = _candidates(lot_keys, disagreeing, state.labeled, state.batch_size, rule)
-        most = min(logreg.bucket(int(np.asarray(candidates.sum(axis=1)).max())), len(state.X))
+        cluster_keys, state, disagreeing, candidates, most = uncertain(keys, state)
         rows, scores = _spread(cluster_keys, aux, state, disagreeing, candidates, most, rule)
         return rows, scores, carry
 
-    return Strategy(prepare, lambda aux, state: (), select, host=True)
+    def utilities(keys, aux, state, rows):
+        cluster_keys, state, _, candidates, most = uncertain(keys, state)
+        return _utilities(cluster_keys, aux, state, candidates, most, rule)
+
+    def uncertain(keys, state):
+        if state.log_probabilities is not None:
+            raise ConfigError("dropquery drops features of jaxal's own classifier: it cannot use given probabilities")
+        mask_keys, lot_keys, cluster_keys = jnp.moveaxis(jax.vmap(lambda key: jax.random.split(key, 3))(keys), 1, 0)
+        disagreeing = (disagreements if state.predict is None else given_disagreements)(mask_keys, state, rule)
+        candidates = _candidates(lot_keys, disagreeing, state.labeled, state.batch_size, rule)
+        most = min(logreg.bucket(int(np.asarray(candidates.sum(axis=1)).max())), len(state.X))
+        # What follows does not depend on the classifier: it must not be compiled anew for another one.
+        return cluster_keys, replace(state, params=None, predict=None), disagreeing, candidates, most
+
+    return Strategy(prepare, lambda aux, state: (), select, host=True, utilities=utilities)
 
 
 def keep_masks(key, rows, dim: int):
@@ -93,6 +105,20 @@ def disagreements(keys, state, rule: _Rule):
     return blocks.map_blocks(block, n, blocks.rows(n_seeds * dim))
 
 
+def given_disagreements(keys, state, rule: _Rule):
+    """`disagreements` of `state.predict`, called on the host with the whole pool: once, and once a seed and mask."""
+    X = np.asarray(state.X)
+    full, factor = np.asarray(state.predict(X)), X.dtype.type(4 if rule.official else 1)
+    rows = jnp.arange(len(X), dtype=jnp.int32)
+
+    def differs(key, m):
+        kept = np.asarray(keep_masks(jax.random.fold_in(key, m), rows, X.shape[1]))
+        return np.asarray(state.predict(np.where(kept, factor * X, X.dtype.type(0)))) != full
+
+    counts = [sum(differs(key, m).astype(np.int32) for m in range(rule.n_masks)) for key in keys]
+    return jnp.asarray(np.array(counts, np.int32))
+
+
 @partial(jax.jit, static_argnames=("batch_size", "rule"))
 def _candidates(keys, disagreeing, labeled, batch_size, rule):
     """(S, N) bool: the rows to spread the batch over, at least B of them."""
@@ -124,9 +150,7 @@ def _spread(keys, aux, state, disagreeing, candidates, most, rule):
     """A row for each of B clusters of the candidates: (S, B), and their scores."""
     points, n_picks = distances.Points(state.X, aux), state.batch_size
     cluster_keys, lot_keys = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
-    rows = jax.vmap(lambda mask: jnp.nonzero(mask, size=most, fill_value=0)[0].astype(jnp.int32))(candidates)
-    valid = jnp.arange(most, dtype=jnp.int32)[None] < candidates.sum(axis=1, dtype=jnp.int32)[:, None]
-    found = kmeans(cluster_keys, points, rows, valid, jnp.int32(n_picks), most=n_picks)
+    rows, valid, found = _clusters(cluster_keys, points, candidates, n_picks, most)
 
     def one(seed):
         key, rows, valid, label, apart, centers = seed
@@ -139,6 +163,44 @@ def _spread(keys, aux, state, disagreeing, candidates, most, rule):
     rows = lax.map(one, (lot_keys, rows, valid, found.labels, found.squared, found.centers))
     scores = jnp.take_along_axis(disagreeing, rows, axis=1).astype(state.X.dtype) / rule.n_masks
     return rows, scores
+
+
+def _clusters(keys, points, candidates, n_clusters, most):
+    """The candidates as rows (S, most), which of them count (S, most), and their `Clusters`."""
+    rows = jax.vmap(lambda mask: jnp.nonzero(mask, size=most, fill_value=0)[0].astype(jnp.int32))(candidates)
+    valid = jnp.arange(most, dtype=jnp.int32)[None] < candidates.sum(axis=1, dtype=jnp.int32)[:, None]
+    return rows, valid, kmeans(keys, points, rows, valid, jnp.int32(n_clusters), most=n_clusters)
+
+
+@partial(jax.jit, static_argnames=("most", "rule"))
+def _utilities(keys, aux, state, candidates, most, rule):
+    """Minus the distance to the centroid whose turn it is, of the candidates (official: those of its cluster); of all
+    other rows -inf. Where a cluster has no candidate a random one is taken: 0 for those that are nobody's nearest.
+
+    Cost: the disagreements and the k-means of `select` once more, and B distances a candidate.
+    """
+    points, n_picks, n = distances.Points(state.X, aux), state.batch_size, len(state.X)
+    cluster_keys = jax.vmap(jax.random.split)(keys)[:, 0]
+    numbers = jnp.arange(n_picks, dtype=jnp.int32)[:, None]
+
+    def one(seed):
+        rows, valid, label, apart, centers = seed
+        if rule.official:
+            chosen = nearest_members(label, apart, valid, n_picks)
+            spare = valid.at[chosen].set(False, mode="drop")
+            near = jnp.where(label[None] == numbers, -jnp.sqrt(apart)[None], -jnp.inf)
+            near = jnp.where((chosen < most)[:, None], near, jnp.where(spare, 0, -jnp.inf)[None].astype(near.dtype))
+        else:
+
+            def block(start, size):
+                return distances.squared(centers, points.at(blocks.take(rows, start, size)))
+
+            near = -jnp.sqrt(blocks.map_blocks(block, most, blocks.rows(n_picks)))
+        at = jnp.where(valid, rows, n)
+        return jnp.full((n_picks, n), -jnp.inf, near.dtype).at[:, at].set(near, mode="drop")
+
+    rows, valid, found = _clusters(cluster_keys, points, candidates, n_picks, most)
+    return lax.map(one, (rows, valid, found.labels, found.squared, found.centers))
 
 
 def nearest_members(label, apart, valid, n_clusters: int):

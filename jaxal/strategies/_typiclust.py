@@ -57,33 +57,79 @@ def typiclust(variant="official", k: int | None = None):
         return () if official else Carry(jax.random.split(jax.random.key(0), n_seeds), jnp.zeros(n_seeds, bool))
 
     def select(keys, aux, carry, state):
-        n = state.X.shape[0]
-        n_labeled = int(np.asarray(state.labeled.sum(axis=1)).max())
-        clusters = min(n_labeled + state.batch_size, n)
-        clusters = min(clusters, _MOST_CLUSTERS) if official else clusters
-        batch = _MINI_BATCH if official and clusters > _LARGEST_LLOYD else None
         if not official:
             carry = Carry(jnp.where(carry.known, carry.keys, keys), jnp.ones_like(carry.known))
         cluster_keys = keys if official else carry.keys
-        rows, scores = _select(keys, cluster_keys, aux, state, clusters, min(logreg.bucket(clusters), n), batch, rule)
+        rows, scores = _select(keys, cluster_keys, aux, state, *_size(state, official), rule)
         return rows, scores, carry
 
-    return Strategy(prepare, init, select, host=True)
+    def utilities(keys, aux, state, rows):
+        return _utilities(keys, aux, state, rows, *_size(state, official), rule)
+
+    return Strategy(prepare, init, select, host=True, utilities=utilities)
+
+
+def _size(state, official):
+    """How many clusters, the number they are compiled for, and the rows of a mini-batch."""
+    n = state.X.shape[0]
+    n_labeled = int(np.asarray(state.labeled.sum(axis=1)).max())
+    clusters = min(n_labeled + state.batch_size, n)
+    clusters = min(clusters, _MOST_CLUSTERS) if official else clusters
+    batch = _MINI_BATCH if official and clusters > _LARGEST_LLOYD else None
+    return clusters, min(logreg.bucket(clusters), n), batch
 
 
 @partial(jax.jit, static_argnames=("most", "batch", "rule"))
 def _select(keys, cluster_keys, aux, state, clusters, most, batch, rule):
-    n_seeds, n = state.labels.shape
     points = distances.Points(state.X, aux)
-    cluster_keys, lot_keys = (jax.vmap(jax.random.split)(keys)[:, i] for keys, i in ((cluster_keys, 0), (keys, 1)))
-    rows = jnp.arange(n, dtype=jnp.int32)[None]
-    found = kmeans(cluster_keys, points, rows, jnp.ones((n_seeds, n), bool), clusters, most=most, batch=batch)
+    label = _labels(cluster_keys, points, state, clusters, most, batch)
+    lot_keys = jax.vmap(jax.random.split)(keys)[:, 1]
 
     def one(seed):
         key, label, labeled = seed
         return pick(key, points, label, labeled, most, state.batch_size, rule)
 
-    return lax.map(one, (lot_keys, found.labels, state.labeled))
+    return lax.map(one, (lot_keys, label, state.labeled))
+
+
+def _labels(keys, points, state, clusters, most, batch):
+    """The cluster of every row, (S, N)."""
+    n_seeds, n = state.labels.shape
+    cluster_keys = jax.vmap(jax.random.split)(keys)[:, 0]
+    rows = jnp.arange(n, dtype=jnp.int32)[None]
+    return kmeans(cluster_keys, points, rows, jnp.ones((n_seeds, n), bool), clusters, most=most, batch=batch).labels
+
+
+@partial(jax.jit, static_argnames=("most", "batch", "rule"))
+def _utilities(keys, aux, state, rows, clusters, most, batch, rule):
+    """The typicality of what is left of the cluster that is picked from; of all other rows -inf.
+
+    Cost: the k-means of `select` once more, then a sort of N and the distances within one cluster a pick.
+    """
+    points = distances.Points(state.X, aux)
+
+    def one(seed):
+        label, labeled, rows = seed
+
+        def value(free):
+            return jnp.where(free, typicality(points, jnp.where(free, 0, 1), 1, rule), -jnp.inf)
+
+        def step(free, row):
+            return free.at[row].set(False), value(free & (label == label[row]))
+
+        return lax.scan(step, ~labeled, rows)[1]
+
+    return lax.map(one, (_labels(keys, points, state, clusters, most, batch), state.labeled, rows))
+
+
+def typicality(points, group, n_groups: int, rule: _Rule):
+    """Of rows among those of their group, (N,); group (N,) is `n_groups` for rows that are in none."""
+    members = jnp.zeros(n_groups, jnp.int32).at[group].add(1, mode="drop")
+    k = jnp.minimum(rule.k, members // 2 if rule.official else jnp.maximum(members - 1, 0))
+    mean = neighbors.mean_distance(points, group, k, k=rule.k, root=not rule.official)
+    k = jnp.append(k, 0)[group]
+    number = k.astype(mean.dtype)
+    return jnp.where(k > 0, 1 / (mean + 1e-5) if rule.official else number / (number * mean + 1e-7), 1)
 
 
 def pick(key, points, label, labeled, n_clusters: int, n_picks: int, rule: _Rule):
