@@ -1,21 +1,31 @@
 """jaxal's strategies with scikit-activeml's face, for its loops: `Strategy`."""
 
+import hashlib
+from collections.abc import Callable
+from copy import deepcopy
+
 import numpy as np
-from skactiveml.base import SingleAnnotatorPoolQueryStrategy
-from skactiveml.utils import MISSING_LABEL, is_labeled
-from sklearn.base import clone
 
 from jaxal import strategies
 from jaxal.data.pool import Pool
-from jaxal.errors import ConfigError
 from jaxal.labeling import query as labeling
+
+try:
+    from skactiveml.base import SingleAnnotatorPoolQueryStrategy, SkactivemlClassifier
+    from skactiveml.utils import MISSING_LABEL, check_equal_missing_label, check_type, is_labeled
+    from sklearn.base import clone
+except ImportError as e:
+    raise ImportError(f'jaxal.skactiveml needs scikit-activeml: pip install "jaxal[skactiveml]" ({e})') from e
 
 
 class Strategy(SingleAnnotatorPoolQueryStrategy):
     """A jaxal strategy as a scikit-activeml query strategy: `Strategy("badge").query(X, y, clf, batch_size=10)`.
 
-    Parameters: strategy, a name or `module:function`; variant; settings, a dict of the strategy's own; C of jaxal's
-    classifier, which is fitted when no `clf` is given; missing_label and random_state as in scikit-activeml.
+    Parameters:
+        strategy: a name, as in `jaxal.strategies()`, or `module:function`. variant: "official" or "skactiveml".
+        settings: a dict of the strategy's own, such as {"k": 10}; None: its defaults.
+        C: inverse penalty strength of jaxal's classifier, which is fitted when `query` gets no `clf`.
+        missing_label, random_state: as in scikit-activeml.
     """
 
     def __init__(
@@ -31,48 +41,83 @@ class Strategy(SingleAnnotatorPoolQueryStrategy):
         """Choose rows to label next.
 
         Args:
-            X: (N, D). y: (N,) labels, `missing_label` where there is none.
-            clf: a SkactivemlClassifier whose probabilities are used, fitted here if `fit_clf`; None: jaxal's own.
-            candidates: None, all rows without a label; or their numbers (n_candidates,). Rows that are neither labeled
-                nor candidates are not looked at.
-            return_utilities: also the score of every candidate, (batch_size, N), NaN elsewhere and where it was chosen
-                before. Only of strategies that score rows one by one.
-        Returns: row numbers (batch_size,), distinct. Fewer, with a warning, where fewer candidates are left.
-        Raises: ConfigError, for utilities that a strategy has not, and for what it cannot do.
+            X: (N, D) numbers. float64 is computed in float64, all else in float32.
+            y: (N,) labels, numbers or strings; `missing_label` where there is none.
+            clf: a SkactivemlClassifier; None: jaxal's own. Badge, margin and entropy use its probabilities, dropquery
+                its predictions with features dropped; the other strategies use no classifier.
+            fit_clf: fit a copy of `clf` on X and y; False: it is fitted already.
+            candidates: (n_candidates,) row numbers; None: all rows without a label. Rows that are neither labeled nor
+                candidates are not looked at. The label of a candidate is not used, but by `clf`.
+            return_utilities: also return what every candidate was worth before each pick.
+        Returns: row numbers (batch_size,) int64 in pick order, distinct. Fewer, with a warning, where fewer candidates
+            are left. And with `return_utilities` utilities (batch_size, N) in float64: row i is NaN for what is no
+            candidate or was picked before. The pick is largest in its row, except for badge, and that up to rounding.
+            - random: 0. margin: log(1 - p1 + p2). entropy: the logarithm of the entropy.
+            - badge: squared distance to the picks before, which a row's probability to be drawn is proportional to;
+              before the first pick the squared norm of the gradient, and the largest is taken.
+            - coreset: distance to the nearest labeled row or pick, inf while there is none.
+            - typiclust: typicality in what is left of the cluster whose turn it is, -inf in others.
+            - probcover: how many rows its ball would newly cover.
+            - dropquery: minus the distance to the centroid whose turn it is, -inf where not in question. A centroid
+              with no row of its own takes a random one: 0 for those it is drawn from.
+        Raises: TypeError and ValueError as scikit-activeml does; jaxal's ConfigError for an unknown strategy, variant
+            or setting, for a strategy of your own without utilities, and DataError for an X that cannot be used.
+        Cost: one fit, one selection, and a copy of the labeled rows and the candidates. Utilities are computed one pick
+            after another: badge and coreset O(N D) each, probcover N / 32 words each, or O(N^2 D) above 65,000 rows;
+            typiclust and dropquery cluster once more. Memory O(batch_size N).
         """
         X, y, candidates, batch_size, return_utilities = self._validate_data(
             X, y, candidates, batch_size, return_utilities, reset=True
         )
+        check_type(fit_clf, "fit_clf", bool)
+        if clf is not None:
+            check_type(clf, "clf", SkactivemlClassifier)
+            check_equal_missing_label(clf.missing_label, self.missing_label_)
         _, free = self._transform_candidates(candidates, X, y, enforce_mapping=True)
-        made = strategies.make(self.strategy, self.variant, **(self.settings or {}))
-        if return_utilities and not made.pointwise:
-            raise ConfigError(
-                f"{self.strategy} has no utilities: what a row is worth to it depends on the others picked"
-            )
-        probabilities = None
-        if clf is not None and self.strategy not in strategies.IPS:
-            clf = clone(clf).fit(X, y) if fit_clf else clf
-            probabilities = clf.predict_proba(X)
+        utilities = np.full((batch_size, len(X)), np.nan)
+        if batch_size == 0:
+            return (free, utilities) if return_utilities else free
+
         labeled = np.setdiff1d(np.flatnonzero(is_labeled(y, self.missing_label_)), free)
         rows = np.union1d(labeled, free)
+        pool = Pool(X[rows])
+        asked = {}
+        if clf is not None and self.strategy not in strategies.IPS:
+            clf = clone(clf).fit(X, y) if fit_clf else clf
+            if self.strategy == "dropquery":
+                clf = clf if fit_clf else deepcopy(clf)  # to predict may use up random numbers of its own
+                asked = {"predict": _remembered(clf.predict) if return_utilities else clf.predict}
+            else:
+                asked = {"probabilities": clf.predict_proba(pool.X)}
         classes, codes = np.unique(y[labeled], return_inverse=True)
-        chosen, scores = labeling.choose(
-            Pool(X[rows]),
-            np.searchsorted(rows, labeled),
-            codes,
-            max(1, len(classes)),
-            self.strategy,
-            len(free) if return_utilities else batch_size,
-            int(self.random_state_.randint(2**31)),
-            None if probabilities is None else probabilities[rows],
+        chosen, _, *worth = labeling.choose(
+            pool,
+            labeled_rows=np.searchsorted(rows, labeled),
+            codes=codes,
+            n_classes=max(1, len(classes)),
+            strategy=self.strategy,
+            batch_size=batch_size,
+            seed=int(self.random_state_.randint(2**31)),
             C=self.C,
             variant=self.variant,
+            return_utilities=return_utilities,
+            **asked,
             **(self.settings or {}),
         )
-        chosen = rows[chosen]
         if not return_utilities:
-            return chosen
-        utilities = np.full((batch_size, len(X)), np.nan)
-        for i in range(batch_size):
-            utilities[i, chosen[i:]] = scores[i:]
-        return chosen[:batch_size], utilities
+            return rows[chosen]
+        utilities[:, rows] = worth[0]
+        return rows[chosen], utilities
+
+
+def _remembered(predict: Callable) -> Callable:
+    """`predict`, called once for equal X: classifiers that break ties at random answer differently the next time."""
+    known = {}
+
+    def remembered(X):
+        key = hashlib.sha256(np.ascontiguousarray(X)).digest()
+        if key not in known:
+            known[key] = predict(X)
+        return known[key]
+
+    return remembered

@@ -1,21 +1,22 @@
 """jaxal's strategies in scikit-activeml's loops, and theirs in ours."""
 
+import sys
+from importlib import import_module
+
 import numpy as np
 import pytest
 import small
 
 import jaxal
 from jaxal.errors import ConfigError
-from jaxal.strategies import STRATEGIES, make
+from jaxal.strategies import make
 
-pytest.importorskip("skactiveml", reason="scikit-activeml is in the extra `bench`")
+pytest.importorskip("skactiveml", reason="scikit-activeml is in the extra `skactiveml`")
 from skactiveml.classifier import SklearnClassifier
 from skactiveml.pool import UncertaintySampling
 from sklearn.linear_model import LogisticRegression
 
 from jaxal.skactiveml import Strategy
-
-pytestmark = pytest.mark.filterwarnings("ignore:probcover")
 
 
 def problem(n_labeled=12):
@@ -23,18 +24,6 @@ def problem(n_labeled=12):
     known = np.full(len(X), np.nan)
     known[:n_labeled] = y[:n_labeled]
     return X, known, SklearnClassifier(LogisticRegression(), classes=[0, 1, 2])
-
-
-@pytest.mark.parametrize("name", STRATEGIES)
-def test_every_strategy_answers_their_query(name):
-    X, y, clf = problem()
-    clf = None if name == "dropquery" else clf
-    query = Strategy(name, random_state=3)
-    rows = query.query(X, y, clf, batch_size=7)
-    assert len(set(rows.tolist())) == 7 and np.isnan(y[rows]).all()
-    np.testing.assert_array_equal(rows, Strategy(name, random_state=3).query(X, y, clf, batch_size=7))
-    few = query.query(X, y, clf, candidates=[20, 30, 40, 41, 42], batch_size=3)
-    assert set(few.tolist()) <= {20, 30, 40, 41, 42} and len(set(few.tolist())) == 3
 
 
 def test_margin_is_theirs_and_has_utilities():
@@ -50,17 +39,23 @@ def test_margin_is_theirs_and_has_utilities():
 
 
 def test_what_cannot_be_done_is_said():
-    X, y, clf = problem()
-    with pytest.raises(ConfigError, match="badge has no utilities"):
-        Strategy("badge").query(X, y, clf, return_utilities=True)
-    with pytest.raises(ConfigError, match="given probabilities"):
-        Strategy("dropquery").query(X, y, clf)
-    with pytest.warns(UserWarning, match="batch_size"):
-        assert len(Strategy("random").query(X, y, candidates=[50, 51], batch_size=3)) == 2
     with pytest.raises(ConfigError, match="did you mean CoreSet"):
         make("skactiveml:Coreset")
-    with pytest.raises(ConfigError, match="also needs"):
-        make("skactiveml:QueryByCommittee")
+    for name, needs in [("QueryByCommittee", "ensemble"), ("DiscriminativeAL", "discriminator")]:
+        with pytest.raises(ConfigError, match=f"also needs {needs}"):
+            make(f"skactiveml:{name}")
+
+
+def test_without_scikit_activeml_the_extra_is_named(monkeypatch):
+    for module in ("jaxal.skactiveml", "jaxal.strategies.foreign"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.delattr(jaxal.strategies, "foreign", raising=False)
+    for module in [name for name in sys.modules if name.partition(".")[0] == "skactiveml"]:
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ImportError, match=r'pip install "jaxal\[skactiveml\]"'):
+        import_module("jaxal.skactiveml")
+    with pytest.raises(ConfigError, match=r'pip install "jaxal\[skactiveml\]"'):
+        make("skactiveml:TypiClust")
 
 
 def test_an_active_learning_loop_of_theirs():

@@ -86,7 +86,7 @@ def test_pickle_and_clone():
 
 
 def test_inside_scikit_activeml():
-    classifier = pytest.importorskip("skactiveml.classifier", reason="scikit-activeml is in the extra `bench`")
+    classifier = pytest.importorskip("skactiveml.classifier", reason="scikit-activeml is in the extra `skactiveml`")
     from skactiveml.pool import UncertaintySampling
 
     X, names = data(3, np.float64)

@@ -1,5 +1,6 @@
 """Which rows to label next: one query, for people who label."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import jax
@@ -13,6 +14,7 @@ from jaxal.experiments import loop
 from jaxal.experiments.config import check_values
 from jaxal.numerics import logreg
 from jaxal.numerics.blocks import to_device
+from jaxal.strategies.utilities import utilities
 
 
 def query(
@@ -37,7 +39,7 @@ def query(
         settings: `variant`, `C`, and the strategy's own.
     Returns: row numbers (B,) int64 in pick order: distinct, never labeled ones, exactly min(batch_size, unlabeled).
     Raises: DataError or ConfigError, one sentence.
-    Cost: one fit and one selection.
+    Cost: one fit, which random, coreset, typiclust and probcover do without, and one selection.
     """
     pool = X if isinstance(X, Pool) else Pool(X)
     labels = np.asarray(labels if len(labels) else np.zeros(0, np.int32))
@@ -68,11 +70,17 @@ def choose(
     seed: int = 0,
     probabilities=None,
     *,
+    predict: Callable | None = None,
     C: float = 1.0,
     variant: str = "official",
+    return_utilities: bool = False,
     **settings,
-) -> tuple[np.ndarray, np.ndarray]:
-    """`query` for labels that are class numbers 0..n_classes-1: rows (B,) and their scores (B,)."""
+) -> tuple[np.ndarray, ...]:
+    """`query` for labels that are class numbers 0..n_classes-1: rows (B,), their scores (B,) and, where asked for,
+    utilities (B, N) as in `jaxal.strategies.utilities`.
+
+    predict: (n, D) -> (n,), a classifier of your own for dropquery; jaxal then fits none.
+    """
     n = len(pool.X)
     rows = np.asarray(labeled_rows).reshape(-1)
     if len(rows) and rows.dtype.kind not in "iu":
@@ -89,24 +97,28 @@ def choose(
         raise ConfigError(f"batch_size is {batch_size}: it must be at least 1")
     check_values([seed], C, variant)
     made = strategies_.make(strategy, variant, **settings)
+    if return_utilities and made.utilities is None:
+        raise ConfigError(f"{strategy} has no utilities: ask for none, or give its `Strategy` a function `utilities`")
     batch_size = min(batch_size, n - len(rows))
     if batch_size == 0:
         return np.zeros(0, np.int64), np.zeros(0, pool.X.dtype)
     with jax.enable_x64(pool.X.dtype == np.float64):
         X = to_device(pool.X)
         given = None if probabilities is None else jnp.log(_probabilities(probabilities, n, X.dtype))[None]
-        params = logreg.zeros(1, n_classes, X.shape[1], X.dtype)
-        if len(rows) and given is None:
+        classifies = strategy not in strategies_.IPS
+        params = logreg.zeros(1, n_classes if classifies else 1, X.shape[1], X.dtype)
+        if classifies and len(rows) and given is None and predict is None:
             params = logreg.fit_rows(X, rows[None], np.asarray(codes)[None], params, C).params
         labels = np.full((1, n), -1, np.int32)
         labels[0, rows] = codes
-        state = strategies_.State(X, jnp.asarray(labels), params, given, batch_size)
+        state = strategies_.State(X, jnp.asarray(labels), params, given, batch_size, predict)
         if pool.class_names is None:
             pool = replace(pool, class_names=tuple(map(str, range(n_classes))))
         aux = loop.prepare(made, pool)
         keys = loop.keys([seed], len(rows))
         chosen, scores, _ = loop.compiled(made)(keys, aux, made.init(aux, state), state)
-        return np.asarray(chosen[0], np.int64), np.asarray(scores[0])
+        answer = np.asarray(chosen[0], np.int64), np.asarray(scores[0])
+        return (*answer, np.asarray(utilities(made, keys, aux, state, chosen)[0])) if return_utilities else answer
 
 
 def _probabilities(probabilities, n: int, dtype) -> np.ndarray:

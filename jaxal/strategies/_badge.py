@@ -9,6 +9,7 @@ from jax import Array, lax
 from jaxal.numerics import blocks, distances, lazy
 from jaxal.numerics.arrays import einsum, lowest_index, split_each
 from jaxal.strategies.interface import Strategy, pick_best
+from jaxal.strategies.utilities import before_each
 
 
 class Gradient(NamedTuple):
@@ -36,7 +37,7 @@ def badge(variant="official"):
 
     def select(keys, aux, carry, state):
         first_keys, draw_keys = split_each(keys)
-        norms = state.map_logits(lambda Z: (residual(Z, axis=1) ** 2).sum(axis=1)) * aux.raw[None]
+        norms = _norms(aux, state)
         first, largest = jax.vmap(pick_best, in_axes=(0, 0, 0, None))(first_keys, norms, state.labeled, 1)
         # |g_i - g_1| <= |g_i| + |g_1| bounds the distance to the first row without computing it.
         bounds = norms if origin else (jnp.sqrt(norms) + jnp.sqrt(largest)) ** 2
@@ -45,7 +46,25 @@ def badge(variant="official"):
         )
         return rows, scores.at[:, 0].set(largest[:, 0]), carry
 
-    return Strategy(lambda pool, key: distances.norms(pool.X), lambda aux, state: (), select)
+    def utilities(keys, aux, state, rows):
+        """The squared distance to the picks before, by which rows are drawn; before the first, the squared norm.
+
+        Cost: O(N (C + D)) a pick.
+        """
+        norms, metric, one = _norms(aux, state), _metric(aux, state), jnp.ones((len(rows), 1), bool)
+
+        def take(nearest, row):
+            return jnp.minimum(nearest, metric.nearest(metric.points(row[:, None]), one))
+
+        start = norms if origin else jnp.full_like(norms, jnp.inf)
+        return before_each(rows, start, lambda nearest: nearest, take).at[:, 0].set(norms)
+
+    return Strategy(lambda pool, key: distances.norms(pool.X), lambda aux, state: (), select, utilities=utilities)
+
+
+def _norms(aux, state):
+    """|g|^2 of every row, (S, N)."""
+    return state.map_logits(lambda Z: (residual(Z, axis=1) ** 2).sum(axis=1)) * aux.raw[None]
 
 
 def residual(Z, axis):

@@ -49,6 +49,11 @@ def ball(graph: Graph, X, rows):
     return _pack(_squared_to_all(Points(X, graph.norms), rows) < graph.limit)
 
 
+def block_rows(n: int) -> int:
+    """Rows of a block that is compared with all n rows."""
+    return max(32, _BLOCK // n)
+
+
 def count_new(ball, covered):
     """How many rows of balls (..., W) are not covered (..., W), as float32."""
     return lax.population_count(ball & ~covered).sum(axis=-1, dtype=jnp.uint32).astype(jnp.float32)
@@ -100,7 +105,7 @@ def grid_radius(radii, alpha: float, grid=_GRID):
 def _over_rows(what: str, points: Points, compute: Callable[[int, int], Array]) -> np.ndarray:
     """compute(start, size) for blocks of all rows, put together. Work of more than 2 s shows a bar on a terminal."""
     n = len(points.X)
-    size = min(n, max(32, _BLOCK // n))
+    size = min(n, block_rows(n))
     like = jax.eval_shape(lambda start: compute(start, size), 0)
     out = aligned_empty((n, *like.shape[1:]), like.dtype)
     with tqdm(total=n, desc=f"probcover: {what}", unit="row", disable=None, leave=False, delay=2) as bar:

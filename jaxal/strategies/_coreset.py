@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxal.numerics import distances, lazy
+from jaxal.numerics import blocks, distances, lazy
 from jaxal.numerics.arrays import index_if, lowest_index, true_indices
 from jaxal.strategies.interface import Strategy
+from jaxal.strategies.utilities import before_each
 
 _WINDOW = 64  # centers that a candidate is compared with at a time
 _ROWS = 256  # rows that are brought up to date at a time
@@ -38,7 +39,7 @@ def coreset(variant="official"):
     Cost: O(N L D) once, for L rows labeled at the start; then a few hundred distances a query. Memory O(S N).
     Reference: Sener and Savarese, ICLR 2018, Algorithm 1.
     """
-    return Strategy(lambda pool, key: distances.norms(pool.X), _init, _select)
+    return Strategy(lambda pool, key: distances.norms(pool.X), _init, _select, utilities=_utilities)
 
 
 @jax.jit
@@ -178,3 +179,17 @@ def _renew(X, aux, carry, bounds):
     _, bounds = lax.while_loop(lambda state: (state[0] < carry.n_centers).any(), chunk, (carry.base, bounds))
     seen = jnp.broadcast_to(carry.n_centers[:, None], carry.seen.shape)
     return bounds, carry._replace(base=carry.n_centers, seen=seen)
+
+
+def _utilities(keys, aux, state, rows):
+    """The distance to the nearest labeled row or earlier pick; inf while there is none. Cost: O(N D) a pick."""
+    X = state.X
+
+    def take(nearest, row):
+        def block(start, size):
+            others = jnp.broadcast_to(blocks.take(X, start, size)[None], (len(row), size, X.shape[1]))
+            return distances.differences(X[row], others)
+
+        return jnp.minimum(nearest, blocks.map_blocks(block, len(X), blocks.rows(len(row) * X.shape[1])))
+
+    return before_each(rows, _init(aux, state).bounds, jnp.sqrt, take)

@@ -1,5 +1,6 @@
 """DropQuery: rows whose prediction changes when features are dropped, spread out by k-means."""
 
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -37,6 +38,7 @@ def dropquery(variant="official", n_masks: int | None = None):
     in turn takes its nearest candidate that is left.
     Score: the share of predictions that differ.
     Cost: O(N M C D) for M masks, and k-means on the candidates.
+    A `State.predict` takes the place of jaxal's classifier: it is called M + 1 times, on the host, with the whole pool.
     Differs from: the official code clusters features after batch normalisation; here there is none.
     Reference: Gupte et al., 2024, Algorithm 1.
     """
@@ -48,16 +50,25 @@ def dropquery(variant="official", n_masks: int | None = None):
         return distances.norms(pool.X, normalize=official)
 
     def select(keys, aux, carry, state):
-        if state.log_probabilities is not None:
-            raise ConfigError("dropquery drops features of jaxal's own classifier: it cannot use given probabilities")
-        mask_keys, tie_keys, cluster_keys = split_each(keys, 3)
-        disagreeing = disagreements(mask_keys, state, rule)
-        candidates = _candidates(tie_keys, disagreeing, state.labeled, state.batch_size, rule)
-        size = min(logreg.bucket(int(np.asarray(candidates.sum(axis=1)).max())), len(state.X))
+        cluster_keys, state, disagreeing, candidates, size = uncertain(keys, state)
         rows, scores = _spread(cluster_keys, aux, state, disagreeing, candidates, size, rule)
         return rows, scores, carry
 
-    return Strategy(prepare, lambda aux, state: (), select, host=True)
+    def utilities(keys, aux, state, rows):
+        cluster_keys, state, _, candidates, size = uncertain(keys, state)
+        return _utilities(cluster_keys, aux, state, candidates, size, rule)
+
+    def uncertain(keys, state):
+        if state.log_probabilities is not None:
+            raise ConfigError("dropquery drops features of jaxal's own classifier: it cannot use given probabilities")
+        mask_keys, tie_keys, cluster_keys = split_each(keys, 3)
+        disagreeing = (disagreements if state.predict is None else given_disagreements)(mask_keys, state, rule)
+        candidates = _candidates(tie_keys, disagreeing, state.labeled, state.batch_size, rule)
+        size = min(logreg.bucket(int(np.asarray(candidates.sum(axis=1)).max())), len(state.X))
+        # What follows does not depend on the classifier: it must not be compiled anew for another one.
+        return cluster_keys, replace(state, params=None, predict=None), disagreeing, candidates, size
+
+    return Strategy(prepare, lambda aux, state: (), select, host=True, utilities=utilities)
 
 
 def keep_masks(key, rows, dim: int):
@@ -97,6 +108,20 @@ def disagreements(keys, state, rule: _Rule):
     return blocks.map_blocks(block, n, blocks.rows(n_seeds * dim))
 
 
+def given_disagreements(keys, state, rule: _Rule):
+    """`disagreements` of `state.predict`, called on the host with the whole pool: once, and once a seed and mask."""
+    X = np.asarray(state.X)
+    full, factor = np.asarray(state.predict(X)), X.dtype.type(4 if rule.official else 1)
+    rows = jnp.arange(len(X), dtype=jnp.int32)
+
+    def differs(key, m):
+        kept = np.asarray(keep_masks(jax.random.fold_in(key, m), rows, X.shape[1]))
+        return np.asarray(state.predict(np.where(kept, factor * X, X.dtype.type(0)))) != full
+
+    counts = [sum(differs(key, m).astype(np.int32) for m in range(rule.n_masks)) for key in keys]
+    return jnp.asarray(np.array(counts, np.int32))
+
+
 @partial(jax.jit, static_argnames=("batch_size", "rule"))
 def _candidates(keys, disagreeing, labeled, batch_size, rule):
     """(S, N) bool: the rows to spread the batch over, at least B of them."""
@@ -127,9 +152,7 @@ def _spread(keys, aux, state, disagreeing, candidates, size, rule):
     """A row for each of B clusters of the candidates, (S, B), and their scores; size: no fewer than the candidates."""
     points, n_picks = distances.Points(state.X, aux), state.batch_size
     cluster_keys, fill_keys = split_each(keys)
-    rows = true_indices(candidates, size)
-    valid = jnp.arange(size, dtype=jnp.int32)[None] < candidates.sum(axis=1, dtype=jnp.int32)[:, None]
-    found = kmeans(cluster_keys, points, rows, valid, jnp.int32(n_picks), max_clusters=n_picks)
+    rows, valid, found = _clusters(cluster_keys, points, candidates, n_picks, size)
 
     def one(seed):
         key, rows, valid, label, squared, centers = seed
@@ -142,6 +165,44 @@ def _spread(keys, aux, state, disagreeing, candidates, size, rule):
     rows = lax.map(one, (fill_keys, rows, valid, found.labels, found.squared, found.centers))
     scores = jnp.take_along_axis(disagreeing, rows, axis=1).astype(state.X.dtype) / rule.n_masks
     return rows, scores
+
+
+def _clusters(keys, points, candidates, n_clusters, size):
+    """The candidates as rows (S, size), which of them count (S, size), and their `Clusters`."""
+    rows = true_indices(candidates, size)
+    valid = jnp.arange(size, dtype=jnp.int32)[None] < candidates.sum(axis=1, dtype=jnp.int32)[:, None]
+    return rows, valid, kmeans(keys, points, rows, valid, jnp.int32(n_clusters), max_clusters=n_clusters)
+
+
+@partial(jax.jit, static_argnames=("size", "rule"))
+def _utilities(keys, aux, state, candidates, size, rule):
+    """Minus the distance to the centroid whose turn it is, of the candidates (official: those of its cluster); of all
+    other rows -inf. Where a cluster has no candidate a random one is taken: 0 for those that are nobody's nearest.
+
+    Cost: the disagreements and the k-means of `select` once more, and B distances a candidate.
+    """
+    points, n_picks, n = distances.Points(state.X, aux), state.batch_size, len(state.X)
+    cluster_keys, _ = split_each(keys)
+    numbers = jnp.arange(n_picks, dtype=jnp.int32)[:, None]
+
+    def one(seed):
+        rows, valid, label, squared, centers = seed
+        if rule.official:
+            chosen = nearest_members(label, squared, valid, n_picks)
+            spare = valid.at[chosen].set(False, mode="drop")
+            near = jnp.where(label[None] == numbers, -jnp.sqrt(squared)[None], -jnp.inf)
+            near = jnp.where((chosen < size)[:, None], near, jnp.where(spare, 0, -jnp.inf)[None].astype(near.dtype))
+        else:
+
+            def block(start, size):
+                return distances.squared(centers, points.at(blocks.take(rows, start, size)))
+
+            near = -jnp.sqrt(blocks.map_blocks(block, size, blocks.rows(n_picks)))
+        at = index_if(valid, rows, n)
+        return jnp.full((n_picks, n), -jnp.inf, near.dtype).at[:, at].set(near, mode="drop")
+
+    rows, valid, found = _clusters(cluster_keys, points, candidates, n_picks, size)
+    return lax.map(one, (rows, valid, found.labels, found.squared, found.centers))
 
 
 def nearest_members(label, squared, valid, n_clusters: int):

@@ -17,6 +17,7 @@ from jaxal.numerics.distances import Points
 from jaxal.strategies import _ball_graph, _graph_cache
 from jaxal.strategies._ball_graph import Graph
 from jaxal.strategies.interface import Strategy, check_setting
+from jaxal.strategies.utilities import before_each
 
 
 class Carry(NamedTuple):
@@ -51,7 +52,8 @@ def probcover(variant="official", delta: float | None = None, alpha: float = 0.9
     if delta is not None:
         check_setting("probcover.delta", delta, float, 0)
     check_setting("probcover.alpha", alpha, float, 0, 1)
-    return Strategy(partial(_prepare, variant=variant, delta=delta, alpha=alpha), _init, _select)
+    prepare = partial(_prepare, variant=variant, delta=delta, alpha=alpha)
+    return Strategy(prepare, _init, _select, utilities=_utilities)
 
 
 def _prepare(pool: Pool, key, *, variant: str, delta: float | None, alpha: float) -> Graph:
@@ -124,3 +126,23 @@ def _select(keys, graph, carry, state):
     cover = _Cover(carry.covered, jnp.zeros_like(carry.covered))
     rows, scores, bounds, cover = lazy.greedy(keys, carry.bounds, state.batch_size, task, cover)
     return rows, scores, Carry(bounds, cover.covered)
+
+
+def _utilities(keys, graph, state, rows):
+    """How many rows each ball would cover anew.
+
+    Cost: N / 32 words a row and pick; O(N^2 D) a pick where balls are not kept.
+    """
+
+    def new(covered):
+        def block(start, size):
+            balls = _ball_graph.ball(graph, state.X, start + jnp.arange(size, dtype=jnp.int32))
+            return _ball_graph.count_new(balls[None], covered[:, None])
+
+        size = _ball_graph.block_rows(len(state.X)) if graph.bits is None else blocks.rows(covered.size)
+        return blocks.map_blocks(block, len(state.X), size)
+
+    def take(covered, row):
+        return covered | _ball_graph.ball(graph, state.X, row)
+
+    return before_each(rows, _init(graph, state).covered, new, take)

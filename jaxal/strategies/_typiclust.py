@@ -62,35 +62,85 @@ def typiclust(variant="official", k: int | None = None):
         return () if official else Carry(jax.random.split(jax.random.key(0), n_seeds), jnp.zeros(n_seeds, bool))
 
     def select(keys, aux, carry, state):
-        n = state.X.shape[0]
-        n_labeled = int(np.asarray(state.labeled.sum(axis=1)).max())
-        clusters = min(n_labeled + state.batch_size, n)
-        clusters = min(clusters, _MAX_CLUSTERS) if official else clusters
-        batch = _MINI_BATCH if official and clusters > _LLOYD_CLUSTERS else None
         if not official:
             carry = Carry(jnp.where(carry.known, carry.keys, keys), jnp.ones_like(carry.known))
         cluster_keys = keys if official else carry.keys
-        max_clusters = min(logreg.bucket(clusters), n)
-        rows, scores = _select(keys, cluster_keys, aux, state, clusters, max_clusters, batch, rule)
+        rows, scores = _select(keys, cluster_keys, aux, state, *_size(state, official), rule)
         return rows, scores, carry
 
-    return Strategy(prepare, init, select, host=True)
+    def utilities(keys, aux, state, rows):
+        return _utilities(keys, aux, state, rows, *_size(state, official), rule)
+
+    return Strategy(prepare, init, select, host=True, utilities=utilities)
+
+
+def _size(state, official: bool):
+    """The number of clusters, the number that is compiled for, and the rows of a mini-batch."""
+    n = state.X.shape[0]
+    n_labeled = int(np.asarray(state.labeled.sum(axis=1)).max())
+    clusters = min(n_labeled + state.batch_size, n)
+    clusters = min(clusters, _MAX_CLUSTERS) if official else clusters
+    batch = _MINI_BATCH if official and clusters > _LLOYD_CLUSTERS else None
+    return clusters, min(logreg.bucket(clusters), n), batch
 
 
 @partial(jax.jit, static_argnames=("max_clusters", "batch", "rule"))
 def _select(keys, cluster_keys, aux, state, clusters, max_clusters, batch, rule):
-    n_seeds, n = state.labels.shape
     points = distances.Points(state.X, aux)
-    (cluster_keys, _), (_, pick_keys) = split_each(cluster_keys), split_each(keys)
-    rows = jnp.arange(n, dtype=jnp.int32)[None]
-    valid = jnp.ones((n_seeds, n), bool)
-    found = kmeans(cluster_keys, points, rows, valid, clusters, max_clusters=max_clusters, batch=batch)
+    labels = _labels(cluster_keys, points, state, clusters, max_clusters, batch)
+    _, pick_keys = split_each(keys)
 
     def one(seed):
         key, label, labeled = seed
         return pick(key, points, label, labeled, max_clusters, state.batch_size, rule)
 
-    return lax.map(one, (pick_keys, found.labels, state.labeled))
+    return lax.map(one, (pick_keys, labels, state.labeled))
+
+
+def _labels(keys, points, state, clusters, max_clusters, batch):
+    """The cluster of every row, (S, N)."""
+    n_seeds, n = state.labels.shape
+    cluster_keys, _ = split_each(keys)
+    rows, valid = jnp.arange(n, dtype=jnp.int32)[None], jnp.ones((n_seeds, n), bool)
+    return kmeans(cluster_keys, points, rows, valid, clusters, max_clusters=max_clusters, batch=batch).labels
+
+
+@partial(jax.jit, static_argnames=("max_clusters", "batch", "rule"))
+def _utilities(keys, aux, state, rows, clusters, max_clusters, batch, rule):
+    """The typicality of what is left of the cluster that is picked from; of all other rows -inf.
+
+    Cost: the k-means of `select` once more, then a sort of N and the distances within one cluster a pick.
+    """
+    points = distances.Points(state.X, aux)
+
+    def one(seed):
+        label, labeled, rows = seed
+
+        def step(free, row):
+            group = jnp.where(free & (label == label[row]), 0, 1)
+            mean, k = _mean_distance(points, group, 1, rule)
+            typicality = _typicality(mean, k[0], rule)
+            return free.at[row].set(False), jnp.where(group == 0, typicality, -jnp.inf)
+
+        return lax.scan(step, ~labeled, rows)[1]
+
+    return lax.map(one, (_labels(keys, points, state, clusters, max_clusters, batch), state.labeled, rows))
+
+
+def _mean_distance(points, group, n_groups: int, rule: _Rule):
+    """Mean (squared, if official) distance (N,) of rows to their neighbors in their group, and how many those are.
+
+    group: (N,) 0 .. n_groups-1, or n_groups for rows that are in none. Returns: (N,), and k (n_groups,).
+    """
+    members = jnp.zeros(n_groups, jnp.int32).at[group].add(1, mode="drop")
+    k = jnp.minimum(rule.k, members // 2 if rule.official else jnp.maximum(members - 1, 0))
+    return neighbors.mean_distance(points, group, k, k=rule.k, root=not rule.official), k
+
+
+def _typicality(mean, k, rule: _Rule):
+    """The typicality of a mean distance to k neighbors; 1 where there is none."""
+    number = k.astype(mean.dtype)
+    return jnp.where(k > 0, 1 / (mean + 1e-5) if rule.official else number / (number * mean + 1e-7), 1)
 
 
 class _Clustered(NamedTuple):
@@ -183,9 +233,7 @@ def _most_typical(clustered: _Clustered, group):
     Returns: rows (n_groups,), N for a group that has none, and typicalities (n_groups,).
     """
     rule, n_groups, n = clustered.rule, clustered.n_groups, len(group)
-    members = jnp.zeros(n_groups, jnp.int32).at[group].add(1, mode="drop")
-    k = jnp.minimum(rule.k, members // 2 if rule.official else jnp.maximum(members - 1, 0))
-    mean = neighbors.mean_distance(clustered.points, group, k, k=rule.k, root=not rule.official)
+    mean, k = _mean_distance(clustered.points, group, n_groups, rule)
     least = jnp.full(n_groups, jnp.inf, mean.dtype).at[group].min(mean, mode="drop")
     own = jnp.minimum(group, n_groups - 1)
     best = (group < n_groups) & (mean == least[own])
@@ -193,6 +241,4 @@ def _most_typical(clustered: _Clustered, group):
     best = best & (clustered.row_ties == tie[own])
     rows = jnp.arange(n, dtype=jnp.int32)
     row = jnp.full(n_groups, n, jnp.int32).at[index_if(best, group, n_groups)].min(rows, mode="drop")
-    number = k.astype(mean.dtype)
-    typicality = 1 / (least + 1e-5) if rule.official else number / (number * least + 1e-7)
-    return row, jnp.where(k > 0, typicality, 1)
+    return row, _typicality(least, k, rule)

@@ -4,35 +4,35 @@ import inspect
 
 import jax
 import numpy as np
-from scipy.special import softmax
-from skactiveml import pool as theirs
+from skactiveml import pool
 from skactiveml.base import SingleAnnotatorPoolQueryStrategy, SkactivemlClassifier
 from skactiveml.utils import MISSING_LABEL
+from sklearn.utils.extmath import softmax
 
 from jaxal.errors import ConfigError, unknown
 from jaxal.strategies.interface import Strategy
 
+_GIVEN = ("self", "X", "y", "clf")  # what a run has for `query`
+
 
 def factory(name: str):
-    """The factory of the scikit-activeml strategy called `name` (`CoreSet`), run on the host, one seed after another.
+    """The factory of the scikit-activeml strategy called `name` (`CoreSet`): `make(variant, **settings) -> Strategy`.
 
-    Its settings are those of the class. It is made anew for each query, with a random state from the seed's key.
+    Its settings are those of the class; the variant changes nothing. The class is instantiated anew for each query and
+    seed, with a random state from the seed's key, and gets jaxal's fitted classifier. Scores are 0.
+    Raises: ConfigError for a name that scikit-activeml has not, and for a strategy that needs more than X, y and clf.
+    Cost: that of the class, and a copy of the embeddings on the host.
     """
-    known = [n for n in dir(theirs) if inspect.isclass(getattr(theirs, n))]
-    known = [n for n in known if issubclass(getattr(theirs, n), SingleAnnotatorPoolQueryStrategy)]
+    classes = inspect.getmembers(pool, inspect.isclass)
+    known = {name: cls for name, cls in classes if issubclass(cls, SingleAnnotatorPoolQueryStrategy)}
     if name not in known:
         raise ConfigError(unknown("scikit-activeml strategy", name, known))
-    cls = getattr(theirs, name)
+    cls = known[name]
     takes = inspect.signature(cls.query).parameters
-    needs = [
-        p.name
-        for p in takes.values()
-        if p.default is p.empty and p.name not in ("self", "X", "y", "clf", "discriminator")
-    ]
-    if needs or "discriminator" in takes:
-        what = ", ".join(needs or ["discriminator"])
+    needs = [p.name for p in takes.values() if p.default is p.empty and p.name not in _GIVEN]
+    if needs:
         raise ConfigError(
-            f"skactiveml:{name} also needs {what}, which a run does not have: use it in a loop of your own"
+            f"skactiveml:{name} also needs {', '.join(needs)}, which a run does not have: use it in a loop of your own"
         )
 
     def make(variant, **settings) -> Strategy:
@@ -47,17 +47,16 @@ def factory(name: str):
 
         def one(X, labels, clf, seed, batch_size):
             query = cls(random_state=seed, **settings)
-            given = {"clf": clf, "fit_clf": False} if "clf" in takes else {}
-            return query.query(X, np.where(labels < 0, np.nan, labels), batch_size=batch_size, **given)
+            classifier = {"clf": clf, "fit_clf": False} if "clf" in takes else {}
+            return query.query(X, np.where(labels < 0, np.nan, labels), batch_size=batch_size, **classifier)
 
         return Strategy(lambda pool, key: (), lambda aux, state: (), select, host=True)
 
-    settings = [
-        p for p in inspect.signature(cls).parameters.values() if p.name not in ("missing_label", "random_state")
-    ]
-    keywords = [p.replace(kind=p.KEYWORD_ONLY) for p in settings]
+    # `strategies.make` reads the names of the settings off the signature
+    parameters = inspect.signature(cls).parameters.values()
+    settings = [p for p in parameters if p.name not in ("missing_label", "random_state")]
     variant = inspect.Parameter("variant", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    make.__signature__ = inspect.Signature([variant, *keywords])
+    make.__signature__ = inspect.Signature([variant, *(p.replace(kind=p.KEYWORD_ONLY) for p in settings)])
     return make
 
 
@@ -82,7 +81,7 @@ class _Fitted(SkactivemlClassifier):
 
     def predict_proba(self, X):
         """(N, C), 0 for classes never seen."""
-        return softmax(X @ self.W.T + self.b, axis=1)
+        return softmax(X @ self.W.T + self.b, copy=False)
 
     def predict(self, X):
         """The most probable class, a number."""

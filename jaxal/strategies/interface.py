@@ -17,7 +17,7 @@ from jaxal.numerics import blocks, logreg
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=["X", "labels", "params", "log_probabilities"],
-    meta_fields=["batch_size"],
+    meta_fields=["batch_size", "predict"],
 )
 @dataclass(frozen=True)
 class State:
@@ -28,6 +28,7 @@ class State:
     params: logreg.Params  # the fitted classifier; zeros before the first fit
     log_probabilities: Array | None  # (S, N, C) of somebody else's classifier; then `params` is not used
     batch_size: int  # static; never above the number of unlabeled rows
+    predict: Callable | None = None  # static; somebody else's classifier on the host, (n, D) -> (n,) labels: dropquery
 
     @property
     def labeled(self) -> Array:
@@ -69,7 +70,7 @@ class Strategy(NamedTuple):
     init: Callable  # (aux, state) -> carry                  leading axis S: what is kept from cycle to cycle
     select: Callable  # (keys (S,), aux, carry, state) -> (rows (S, B) int32, scores (S, B), carry)
     host: bool = False
-    pointwise: bool = False  # the score of a row does not depend on the others picked: all rows have one
+    utilities: Callable | None = None  # (keys, aux, state, rows (S, B)) -> (S, B or 1, N), see `utilities.py`
 
 
 def per_seed(score: Callable) -> Strategy:
@@ -78,16 +79,21 @@ def per_seed(score: Callable) -> Strategy:
     The function is vmapped over seeds and sees a `State` without the seed axis.
     """
 
+    def mapped(f, keys, state):
+        axes = replace(state, X=None, labels=0, params=0, log_probabilities=0)
+        return jax.vmap(f, in_axes=(0, axes))(keys, state)
+
     def select(keys, aux, carry, state):
         def one(key, state):
             score_key, tie_key = jax.random.split(key)
             return pick_best(tie_key, score(score_key, state), state.labeled, state.batch_size)
 
-        axes = replace(state, X=None, labels=0, params=0, log_probabilities=0)
-        rows, scores = jax.vmap(one, in_axes=(0, axes))(keys, state)
-        return rows, scores, carry
+        return *mapped(one, keys, state), carry
 
-    return Strategy(_nothing, _nothing, select, pointwise=True)
+    def utilities(keys, aux, state, rows):
+        return mapped(lambda key, state: score(jax.random.split(key)[0], state), keys, state)[:, None]
+
+    return Strategy(_nothing, _nothing, select, utilities=utilities)
 
 
 def by_logits(score: Callable) -> Strategy:
@@ -98,7 +104,10 @@ def by_logits(score: Callable) -> Strategy:
         rows, best = jax.vmap(pick_best, in_axes=(0, 0, 0, None))(keys, scores, state.labeled, state.batch_size)
         return rows, best, carry
 
-    return Strategy(_nothing, _nothing, select, pointwise=True)
+    def utilities(keys, aux, state, rows):
+        return state.map_logits(jax.vmap(score))[:, None]
+
+    return Strategy(_nothing, _nothing, select, utilities=utilities)
 
 
 def pick_best(key, scores, labeled, batch_size: int):

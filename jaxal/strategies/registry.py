@@ -93,7 +93,7 @@ def _theirs(name: str):
     try:
         from jaxal.strategies import foreign
     except ImportError as e:
-        raise ConfigError(f"skactiveml:{name} needs scikit-activeml: pip install scikit-activeml ({e})") from e
+        raise ConfigError(f'skactiveml:{name} needs scikit-activeml: pip install "jaxal[skactiveml]" ({e})') from e
     return foreign.factory(name)
 
 
