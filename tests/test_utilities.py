@@ -15,9 +15,8 @@ import jaxal
 from jaxal.experiments import loop
 from jaxal.numerics import blocks, logreg
 from jaxal.numerics.distances import Points
-from jaxal.strategies import State, make, per_seed
+from jaxal.strategies import State, _ball_graph, make, per_seed
 from jaxal.strategies import _dropquery as dropquery
-from jaxal.strategies import _probcover as probcover
 from jaxal.strategies import _typiclust as typiclust
 from jaxal.strategies.utilities import utilities
 
@@ -108,8 +107,8 @@ def test_badge_shows_the_squared_distances_it_draws_by(variant, given):
 @variants
 def test_probcover_shows_how_much_a_ball_would_cover(variant, kept, monkeypatch):
     if not kept:
-        monkeypatch.setattr(probcover, "_KEPT_BYTES", 0)
-        monkeypatch.setattr(probcover, "_BLOCK", 16 * N)
+        monkeypatch.setattr(_ball_graph, "_KEPT_BYTES", 0)
+        monkeypatch.setattr(_ball_graph, "_BLOCK", 16 * N)
     state, keys = situation()
     X, labeled, rows, values, graph = queried(make("probcover", variant, delta=0.9), state, keys)
     assert (graph.bits is not None) == kept
