@@ -35,13 +35,15 @@ def norms(X: Float[np.ndarray, "N D"], *, normalize: bool = False) -> Norms:
     Cost: two passes over X.
     """
     parts = [X[i : i + _NORM_ROWS] for i in range(0, len(X), _NORM_ROWS)]
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", under="ignore"):
         raw = np.concatenate([np.einsum("nd,nd->n", part, part) for part in parts])
-    scale = np.ones_like(raw)
-    if not raw.max() < np.finfo(raw.dtype).max / (64 * len(raw)):  # a sum of all distances must stay finite
-        raise DataError(f"the embeddings are too large for {raw.dtype} distances: scale them (normalize)")
     if normalize:
-        scale, raw = 1 / np.sqrt(np.where(raw > 0, raw, 1)), (raw > 0).astype(X.dtype)
+        scale = _inverse_lengths(X, raw)
+        raw = (scale > 0).astype(X.dtype)
+    else:
+        scale = np.ones_like(raw)
+        if not raw.max() < np.finfo(raw.dtype).max / (64 * len(raw)):  # a sum of all distances must stay finite
+            raise DataError(f"the embeddings are too large for {raw.dtype} distances: scale them (normalize)")
     scales = [scale[i : i + _NORM_ROWS, None] for i in range(0, len(X), _NORM_ROWS)]
     mean = sum((part * by).sum(axis=0, dtype=np.float64) for part, by in zip(parts, scales, strict=True)) / len(X)
     # The mean is rounded to 8 bits of its largest entry: distances of whole numbers then stay exact, and ties ties.
@@ -49,6 +51,23 @@ def norms(X: Float[np.ndarray, "N D"], *, normalize: bool = False) -> Norms:
     mean = (np.round(mean / grid) * grid).astype(X.dtype)
     centered = [((part * by - mean) ** 2).sum(axis=1) for part, by in zip(parts, scales, strict=True)]
     return Norms(*map(jnp.asarray, (scale, mean, raw, np.concatenate(centered))))
+
+
+def _inverse_lengths(X, raw):
+    """1 / |x| (N,) from squared lengths (N,); 0 for rows of zeros. Raises DataError for rows too long to be scaled."""
+    limits = np.finfo(X.dtype)
+    inverse = 1 / np.sqrt(np.where(raw > 0, raw, np.inf))
+    # Where squares leave the range of the dtype, rows are divided by their largest element, as in `Pool.normalized`.
+    far = np.flatnonzero(~np.isfinite(raw) | (raw < 4 * X.shape[1] * limits.tiny))
+    if far.size:
+        largest = np.abs(X[far]).max(axis=1).astype(np.float64)
+        rows = X[far] / np.where(largest > 0, largest, 1)[:, None]
+        length = largest * np.sqrt((rows * rows).sum(axis=1))
+        if length.max() * limits.tiny > 1:
+            raise DataError(f"the embeddings are too large for {X.dtype} distances: scale them (normalize)")
+        # Below the smallest normal number a row counts as zeros.
+        inverse[far] = np.where(length > 2 * limits.tiny, 1 / np.maximum(length, limits.tiny), 0)
+    return inverse
 
 
 class Points(NamedTuple):
