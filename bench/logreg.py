@@ -135,7 +135,7 @@ def measure(name, X, y, size, n_seeds, runs):
     zeros = logreg.zeros(n_seeds, n_classes, dim, X.dtype)
 
     def ours(init=zeros, part=rows, **options):
-        return jax.block_until_ready(logreg.fit_rows(x, part, y[part], init, **options))
+        return jax.block_until_ready(logreg.fit_rows(x, part, y[part], init=init, **options))
 
     began = time.perf_counter()
     ours()

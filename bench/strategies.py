@@ -57,7 +57,7 @@ def state_of(X, y, n_labeled, batch_size, n_seeds, n_classes):
     np.put_along_axis(labels, rows, y[rows], axis=1)
     device = to_device(X)
     init = logreg.zeros(n_seeds, n_classes, X.shape[1], X.dtype)
-    params = logreg.fit_rows(device, rows, y[rows].astype(np.int32), init).params
+    params = logreg.fit_rows(device, rows, y[rows].astype(np.int32), init=init).params
     return State(device, jnp.asarray(labels), params, None, batch_size)
 
 
@@ -201,7 +201,7 @@ def one_row(size):
     state = state_of(X, y, 1000, 200, n_seeds, 3)
     train = np.stack([np.flatnonzero(row) for row in np.asarray(state.labeled)])
     zeros = jax.tree.map(lambda a: 0 * a, state.params)
-    fit, _ = best(lambda: logreg.fit_rows(state.X, train, y[train], zeros))
+    fit, _ = best(lambda: logreg.fit_rows(state.X, train, y[train], init=zeros))
     X_test, y_test = state.X[:10_000], y[:10_000]
     evaluation, _ = best(lambda: evaluate(np.asarray(logreg.predict(state.params, X_test)), y_test, 3))
     row = {"N": n, "S": n_seeds, "strategy": name, **ours(name, state, pool)[0]}

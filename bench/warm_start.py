@@ -52,12 +52,12 @@ def along(pool, picks, size, cycles):
     warm, optimum, table = zeros, None, []
     for k in range(1, cycles + 2):
         rows = picks[:, : k * size]
-        scratch = logreg.fit_rows(X, rows, pool.y[rows], zeros)
-        warmed = logreg.fit_rows(X, rows, pool.y[rows], warm)
+        scratch = logreg.fit_rows(X, rows, pool.y[rows], init=zeros)
+        warmed = logreg.fit_rows(X, rows, pool.y[rows], init=warm)
         warm = warmed.params
         with jax.enable_x64(True):
             start = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), optimum or scratch.params)
-            exact = logreg.fit_rows(jnp.asarray(X64), rows, pool.y[rows], start, tol=1e-8)
+            exact = logreg.fit_rows(jnp.asarray(X64), rows, pool.y[rows], init=start, tol=1e-8)
             assert exact.converged.all()
             optimum = exact.params
             truth = probabilities(optimum, pool.X_test)

@@ -44,7 +44,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
             init = before or logreg.zeros(1, len(classes), X.shape[1], X.dtype)
             codes = codes.astype(np.int32)[None]
             X = np.pad(X, ((0, logreg.bucket(len(X)) - len(X)), (0, 0)))  # rows are padded, and so must X be
-            fitted = logreg.fit_rows(jnp.asarray(X), rows, codes, init, self.C, weight[None], **options)
+            fitted = logreg.fit_rows(jnp.asarray(X), rows, codes, init=init, C=self.C, weight=weight[None], **options)
             (W, b), n_iter, converged = jax.tree.map(
                 lambda a: np.asarray(a[0]), (fitted.params, fitted.iterations, fitted.converged)
             )

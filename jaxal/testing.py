@@ -51,7 +51,7 @@ def _check(strategy, name, X, labels, batch_size, seed):
     y = np.take_along_axis(labels, rows, axis=1)
     params = logreg.zeros(n_seeds, 4, X.shape[1], X.dtype)
     if rows.size:
-        params = logreg.fit_rows(jnp.asarray(X), rows, y, params, C=1.0).params
+        params = logreg.fit_rows(jnp.asarray(X), rows, y, init=params).params
     state = State(jnp.asarray(X), jnp.asarray(labels), params, None, batch_size)
     aux = loop.prepare(strategy, Pool(X))
     keys = loop.keys(range(seed, seed + n_seeds), cycle=1)

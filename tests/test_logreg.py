@@ -27,7 +27,7 @@ def fit_one(X, y, n_classes, C=1.0, init=None, **options):
     X = jnp.asarray(X)
     init = logreg.zeros(1, n_classes, X.shape[1], X.dtype) if init is None else init
     rows = np.arange(len(y))[None]
-    fit = logreg.fit(X, rows, np.asarray(y)[None], np.ones(rows.shape, X.dtype), init, C, **options)
+    fit = logreg.fit(X, rows, np.asarray(y)[None], weight=np.ones(rows.shape, X.dtype), init=init, C=C, **options)
     return jax.tree.map(lambda a: np.asarray(a[0]), fit)
 
 
@@ -157,7 +157,9 @@ def test_padding_and_weights():
     rows, weight = np.arange(30)[None], np.ones((1, 30))
     weight[0, 20:], weight[0, 5] = 0, 2
     with jax.enable_x64(True):
-        weighted = logreg.fit(jnp.asarray(X), rows, y[rows], weight, logreg.zeros(1, 3, 6, X.dtype), tol=1e-9)
+        weighted = logreg.fit(
+            jnp.asarray(X), rows, y[rows], weight=weight, init=logreg.zeros(1, 3, 6, X.dtype), tol=1e-9
+        )
         repeated = fit_one(X[[*range(20), 5]], y[[*range(20), 5]], 3, tol=1e-9)
     np.testing.assert_allclose(weighted.params.W[0], repeated.params.W, atol=1e-7)
 
@@ -171,8 +173,8 @@ def test_seeds_are_fitted_as_if_alone(vmapped):
             jnp.asarray(X),
             rows,
             y[rows],
-            np.ones(rows.shape),
-            logreg.zeros(3, 4, 7, X.dtype),
+            weight=np.ones(rows.shape),
+            init=logreg.zeros(3, 4, 7, X.dtype),
             tol=1e-9,
             vmapped=vmapped,
         )
@@ -283,7 +285,7 @@ def test_fits_are_honest_whatever_the_data(shape, kind, log_scale, log_C, n_seen
         init = logreg.Params(*(jnp.asarray(rng.normal(size=a.shape), X.dtype) for a in init))
         init = init._replace(b=jnp.where(rng.random(n_classes) < 0.3, -jnp.inf, init.b))
     rows = np.arange(n)[None]
-    fit = logreg.fit(jnp.asarray(X), rows, y[None], weight[None], init, 10**log_C, max_iter=200)
+    fit = logreg.fit(jnp.asarray(X), rows, y[None], weight=weight[None], init=init, C=10**log_C, max_iter=200)
     fit = jax.tree.map(lambda a: np.asarray(a[0]), fit)
     assert fit.iterations <= 200
     keep = np.repeat(np.arange(n), weight.astype(int))  # what integer weights mean

@@ -35,7 +35,7 @@ DROPQUERY = {variant: dropquery._Rule(3, variant == "official") for variant in (
 
 KERNELS = {
     "fit": (
-        lambda X, rows, y, w, init: logreg.fit(X, rows, y, w, init, vmapped=True),
+        lambda X, rows, y, w, init: logreg.fit(X, rows, y, weight=w, init=init, vmapped=True),
         (shape(N, D), shape(S, L, dtype=i32), shape(S, L, dtype=i32), shape(S, L), PARAMS),
     ),
     "predict": (logreg.predict, (PARAMS, shape(N, D))),
@@ -92,5 +92,5 @@ def test_a_run_compiles_one_fit_a_bucket():
     before = logreg.fit._cache_size()
     for n in (5, 9, 20, 33, 50, 64):
         rows = jnp.arange(n)[None]
-        logreg.fit_rows(X, rows, rows % 3, logreg.zeros(1, 3, 3, X.dtype), 1.0)
+        logreg.fit_rows(X, rows, rows % 3, init=logreg.zeros(1, 3, 3, X.dtype))
     assert logreg.fit._cache_size() == before + 1

@@ -88,7 +88,7 @@ def cycle(problem, strategy: Strategy, aux, position: Position, seeds, batch_siz
         raise ConfigError("the strategy chose a row that is labeled: jaxal.testing.check_strategy tells more")
     with _stopwatch() as fit:
         init = position.params if problem.warm_start else jax.tree.map(jnp.zeros_like, position.params)
-        fitted = jax.block_until_ready(logreg.fit_rows(problem.X, rows, problem.y[rows], init, problem.C))
+        fitted = jax.block_until_ready(logreg.fit_rows(problem.X, rows, problem.y[rows], init=init, C=problem.C))
     with _stopwatch() as evaluation:
         metrics = evaluate(np.asarray(logreg.predict(fitted.params, problem.X_test)), problem.y_test, problem.n_classes)
     seconds = np.full((len(seeds), 3), [fit.seconds, select.seconds, evaluation.seconds])

@@ -108,7 +108,7 @@ def choose(
         classifies = strategy not in strategies_.IPS
         params = logreg.zeros(1, n_classes if classifies else 1, X.shape[1], X.dtype)
         if classifies and len(rows) and given is None and predict is None:
-            params = logreg.fit_rows(X, rows[None], np.asarray(codes)[None], params, C).params
+            params = logreg.fit_rows(X, rows[None], np.asarray(codes)[None], init=params, C=C).params
         labels = np.full((1, n), -1, np.int32)
         labels[0, rows] = codes
         state = strategies_.State(X, jnp.asarray(labels), params, given, batch_size, predict)

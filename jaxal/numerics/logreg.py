@@ -23,6 +23,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import Array, lax
+from jax.typing import ArrayLike
+from jaxtyping import Float, Integer, Shaped
 
 from jaxal.numerics import blocks
 from jaxal.numerics.arrays import einsum
@@ -56,14 +58,26 @@ def zeros(n_seeds: int, n_classes: int, dim: int, dtype) -> Params:
 
 
 @partial(jax.jit, static_argnames=("tol", "max_iter", "intercept", "vmapped"))
-def fit(X, rows, y, weight, init: Params, C=1.0, *, tol=1e-4, max_iter=1000, intercept=True, vmapped=None) -> Fit:
+def fit(
+    X: Float[Array, "N D"],
+    rows: Integer[ArrayLike, "S L"],
+    y: Integer[ArrayLike, "S L"],
+    *,
+    weight: Shaped[ArrayLike, "S L"],
+    init: Params,
+    C: ArrayLike = 1.0,
+    tol: float = 1e-4,
+    max_iter: int = 1000,
+    intercept: bool = True,
+    vmapped: bool | None = None,
+) -> Fit:
     """Fit one classifier a seed, each on its own rows of one shared matrix.
 
     Args:
-        X: (N, D) float32 or float64; the arithmetic follows it.
-        rows: (S, L) int32, rows of X; padding may name any row.
-        y: (S, L) int32 classes in 0..C-1.
-        weight: (S, L) sample weights, 0 for padding.
+        X: float32 or float64; the arithmetic follows it.
+        rows: rows of X; padding may name any row.
+        y: classes in 0 .. C-1.
+        weight: sample weights, 0 for padding.
         init: where to start, (S, C, D) and (S, C); -inf intercepts count as 0.
         C: inverse strength of the L2 penalty, as in scikit-learn: a number, or (S,) one each, for studies that tune it.
         tol: converged when the largest gradient element of the mean objective is at most this; it aims at .7 of it.
@@ -101,11 +115,22 @@ def bucket(n: int) -> int:
     return -(-n // step) * step
 
 
-def fit_rows(X, rows, y, init: Params, C=1.0, weight=None, **options) -> Fit:
-    """`fit` on rows (S, L) with classes y (S, L) and weights (S, L) or None, padded so that few shapes are compiled."""
+def fit_rows(
+    X: Float[Array, "N D"],
+    rows: Integer[np.ndarray, "S L"],
+    y: Integer[np.ndarray, "S L"],
+    *,
+    weight: Shaped[np.ndarray, "S L"] | None = None,
+    **options,
+) -> Fit:
+    """`fit` with rows padded to `bucket(L)`, so that few shapes are compiled; without `weight` every row counts as 1.
+
+    options: `init` and the others of `fit`.
+    """
     padding = ((0, 0), (0, bucket(rows.shape[1]) - rows.shape[1]))
     weight = np.ones(rows.shape, X.dtype) if weight is None else weight
-    return fit(X, *(np.pad(a, padding) for a in (rows, y, weight)), init, C, **options)
+    rows, y, weight = (np.pad(a, padding) for a in (rows, y, weight))
+    return fit(X, rows, y, weight=weight, **options)
 
 
 class _Problem(NamedTuple):
