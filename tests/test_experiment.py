@@ -426,9 +426,7 @@ def test_dtype_follows_the_embeddings(monkeypatch):
     X, y, X_test, y_test = arrays(dtype=np.float64)
     seen = []
     fit = partial(logreg.fit_rows, tol=1e-9)
-    monkeypatch.setattr(
-        logreg, "fit_rows", lambda X, *rest, **kw: seen.append(X.dtype) or fit(X, *rest, **kw)
-    )
+    monkeypatch.setattr(logreg, "fit_rows", lambda X, *rest, **kw: seen.append(X.dtype) or fit(X, *rest, **kw))
     double = jaxal.run(Pool(X, y, X_test, y_test), ["margin"], **QUICK)
     fit = fit.func
     single = jaxal.run(Pool(X.astype(np.float32), y, X_test, y_test), ["margin"], **QUICK)

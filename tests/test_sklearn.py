@@ -77,6 +77,16 @@ def test_a_fit_cut_short_warns():
         LogisticRegression(max_iter=2).fit(X, y)
 
 
+@pytest.mark.parametrize("name", ["C", "tol", "max_iter", "fit_intercept", "warm_start"])
+def test_parameters_that_mean_nothing_are_refused(name):
+    """A negative C used to give coefficients without a word."""
+    X, y = data(3, np.float64)
+    bad = {"C": [0, -1, np.nan, "1"], "tol": [-1e-4, np.nan, None], "max_iter": [-3, 2.7]}
+    for value in bad.get(name, ["no", 2, None]):
+        with pytest.raises((TypeError, ValueError), match=name):
+            LogisticRegression(**{name: value}).fit(X, y)
+
+
 def test_pickle_and_clone():
     X, y = data(3, np.float32)
     model = LogisticRegression(C=2.0).fit(X, y)
