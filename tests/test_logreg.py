@@ -230,7 +230,7 @@ def test_intercepts_are_rounded_once(dtype):
     with jax.enable_x64(dtype == np.float64):
         W, b, mean = (rng.normal(at, 10, shape).astype(dtype) for at, shape in [(0, (5, 300)), (0, 5), (100, (1, 300))])
         W[:, 0] -= (W @ mean[0]) / mean[0, 0]
-        got = np.asarray(jax.jit(logreg._uncentred)(W, b, mean))
+        got = np.asarray(jax.jit(logreg._uncentered)(W, b, mean))
     for row, intercept, ours in zip(W.tolist(), b.tolist(), got.tolist(), strict=True):
         terms = [Fraction(intercept), *(-Fraction(w) * Fraction(m) for w, m in zip(row, mean[0].tolist(), strict=True))]
         eps, exact = Fraction(float(np.finfo(dtype).eps)), sum(terms)

@@ -12,10 +12,9 @@ from jaxal import Pool
 from jaxal.experiments import loop
 from jaxal.numerics import distances, logreg
 from jaxal.strategies import STRATEGIES, State, make
+from jaxal.strategies import _ball_graph as graphs
 
-dropquery, probcover, typiclust = (
-    import_module(f"jaxal.strategies._{n}") for n in ("dropquery", "probcover", "typiclust")
-)
+dropquery, typiclust = (import_module(f"jaxal.strategies._{n}") for n in ("dropquery", "typiclust"))
 S, N, D, C, L = 3, 50, 8, 4, 16
 f32, i32 = jnp.float32, jnp.int32
 
@@ -42,9 +41,9 @@ KERNELS = {
     "predict": (logreg.predict, (PARAMS, shape(N, D))),
     "reveal": (loop._reveal, (STATE.labels, shape(S, 5, dtype=i32), shape(S, 5, dtype=i32))),
     "keys": (lambda seeds: loop._keys(seeds, 3, 1), (shape(S, dtype=jnp.uint32),)),
-    "probcover radii": (lambda p, label: probcover._radii(p, label, 0, 32), (POINTS, shape(N, dtype=i32))),
-    "probcover balls": (lambda p, limit: probcover._ball_block(p, limit, 0, 32), (POINTS, shape())),
-    "probcover degrees": (lambda p, limit: probcover._degree_block(p, limit, 0, 32), (POINTS, shape())),
+    "probcover radii": (lambda p, label: graphs._radius_block(p, label, 0, 32), (POINTS, shape(N, dtype=i32))),
+    "probcover balls": (lambda p, limit: graphs._ball_block(p, limit, 0, 32), (POINTS, shape())),
+    "probcover degrees": (lambda p, limit: graphs._degree_block(p, limit, 0, 32), (POINTS, shape())),
 }
 for variant in ("official", "skactiveml"):
     KERNELS |= {

@@ -1,7 +1,5 @@
 """ProbCover against the whole distance matrix: radius, balls, picks, the cache, and pools whose balls are not kept."""
 
-from importlib import import_module
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,16 +12,16 @@ from jaxal.data.store import write_arrays
 from jaxal.errors import ConfigError
 from jaxal.experiments import loop
 from jaxal.numerics import lazy, logreg
-from jaxal.strategies import State, make
+from jaxal.numerics.arrays import tie_breaks
+from jaxal.strategies import State, _ball_graph, make
 
-probcover = import_module("jaxal.strategies._probcover")
 pytestmark = pytest.mark.filterwarnings("ignore:probcover")
 
 
 @pytest.fixture(params=[True, False], ids=["balls kept", "balls computed anew"])
-def kept(request, monkeypatch):
+def kept(request, patch_kernels):
     if not request.param:
-        monkeypatch.setattr(probcover, "_KEPT_BYTES", 0)
+        patch_kernels(_ball_graph, "_KEPT_BYTES", 0)
     return request.param
 
 
@@ -53,26 +51,26 @@ def check_picks(X, variant, n_labeled, batch_size, cycles=3, **settings):
         keys = loop.keys([5, 6], cycle)
         rows, scores, carry = jax.jit(strategy.select)(keys, graph, carry, state())
         for s in range(2):
-            lots = np.asarray(lazy.priorities(keys[s], len(X)))
+            lots = np.asarray(tie_breaks(keys[s], len(X)))
             expected, new = plain.select(ball, labels[s] >= 0, batch_size, lots)
             assert rows[s].tolist() == expected and scores[s].tolist() == new
         np.put_along_axis(labels, np.asarray(rows), 0, axis=1)
     return graph
 
 
-@pytest.mark.parametrize("n_labeled", [0, 20])
 @pytest.mark.parametrize("variant", ["official", "skactiveml"])
-def test_picks_are_those_of_the_eager_algorithm(kept, variant, n_labeled):
+def test_picks_are_those_of_the_eager_algorithm(kept, variant, block_sizes):
     with jax.enable_x64(True):
         X = np.random.default_rng(1).normal(size=(203, 5)) * 0.4 + 0.2
-        graph = check_picks(X, variant, n_labeled, 9)
-        assert (graph.bits is None) != kept
+        for n_labeled in (0, 20):
+            graph = check_picks(X, variant, n_labeled, 9)
+            assert (graph.bits is None) != kept
 
 
 @pytest.mark.parametrize("price", [1e12, 0.0])
-def test_picks_among_many_ties(kept, price, monkeypatch):
+def test_picks_among_many_ties(kept, price, tiny_blocks, patch_kernels):
     """Whole numbers, a radius at which many rows lie, and more picks than it takes to cover everything."""
-    monkeypatch.setattr(lazy, "step_price", lambda: price)
+    patch_kernels(lazy, "step_price", lambda: price)
     X = np.random.default_rng(2).integers(0, 4, (120, 3)).astype(np.float32)
     check_picks(X, "skactiveml", 3, 30, delta=1.0)
 
@@ -84,7 +82,7 @@ def clusters_of(X, key, n_clusters):
 
     points = distances.Points(jnp.asarray(X), distances.norms(X, normalize=True))
     rows = jnp.arange(len(X), dtype=jnp.int32)[None]
-    found = kmeans(key[None], points, rows, rows >= 0, jnp.int32(n_clusters), most=n_clusters)
+    found = kmeans(key[None], points, rows, rows >= 0, jnp.int32(n_clusters), max_clusters=n_clusters)
     return np.asarray(found.labels[0])
 
 
@@ -123,7 +121,7 @@ def test_the_radius_of_scikit_activeml_on_its_own_clusters():
                 theirs.query(X, y, batch_size=2)
         cluster = KMeans(3, random_state=0).fit_predict(X)
         radii = plain.radii(plain.distances(X), cluster)
-        assert probcover.grid_radius(radii, 0.95) == theirs.delta_max_
+        assert _ball_graph.grid_radius(radii, 0.95) == theirs.delta_max_
 
 
 def test_one_cluster_and_one_row_are_legal():
@@ -143,7 +141,7 @@ def test_a_stored_pool_keeps_its_graph(tmp_path, monkeypatch):
     first = make("probcover").prepare(pool, key)
     caches = list(folder.glob("probcover-*.cache"))
     assert len(caches) == 1
-    monkeypatch.setattr(probcover, "_balls", None)  # would be called if nothing were read
+    monkeypatch.setattr(_ball_graph, "build", None)  # would be called if nothing were read
     again = make("probcover").prepare(pool, key)
     np.testing.assert_array_equal(first.bits, again.bits)
     np.testing.assert_array_equal(first.degrees, again.degrees)
