@@ -1,6 +1,8 @@
-"""What all tests share: strict JAX, and where the real pools and texts are."""
+"""What all tests share: strict JAX, tiny blocks and windows, and where the real pools and texts are."""
 
 import os
+from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
 import jax
@@ -12,11 +14,74 @@ ROOT = Path(__file__).parents[1]
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
+ROWS = 8  # of a tiny block: pools of the tests have many, and the last one overlaps the one before it
+TINY = {
+    "numerics.blocks._ELEMENTS": 1,
+    "numerics.blocks._LEAST_ROWS": ROWS,
+    "numerics.distances._NORM_ROWS": ROWS,
+    "numerics.kmeans._TABLE": 0,
+    "numerics.lazy._PROPOSALS": 3,
+    "numerics.lazy._WINDOW": 4,
+    "numerics.neighbors._SIZE": ROWS,
+    "strategies._ball_graph._BLOCK": 1,  # 32 rows
+    "strategies._ball_graph._COLUMNS": ROWS,
+    "strategies._coreset._CHUNK": 4,
+    "strategies._coreset._ROWS": 5,
+    "strategies._coreset._WINDOW": 3,
+}
+
 
 @pytest.fixture(scope="module", autouse=True)
 def forget_compiled_programs():
     """Each holds a few memory maps, of which Linux gives a process 65,530: all tests together would end in a crash."""
     yield
+    jax.clear_caches()
+
+
+@contextmanager
+def _tiny_blocks():
+    """Blocks of eight rows and windows below every B but 1. Sizes are read while kernels are traced, so what is
+    compiled with others is forgotten, before and after."""
+    jax.clear_caches()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, size in TINY.items():
+            module, _, constant = name.rpartition(".")
+            patch.setattr(import_module(f"jaxal.{module}"), constant, size)
+        yield
+    jax.clear_caches()
+
+
+@pytest.fixture
+def tiny_blocks():
+    """A test with tiny blocks."""
+    with _tiny_blocks():
+        yield
+
+
+@pytest.fixture(scope="module")
+def tiny_blocks_everywhere():
+    """A module with tiny blocks (`pytestmark`), so that its tests share what they compile."""
+    with _tiny_blocks():
+        yield
+
+
+@pytest.fixture(params=["blocks as they are", "tiny blocks"])
+def block_sizes(request):
+    """A test twice: with blocks that hold a small pool whole, and with tiny ones."""
+    if request.param == "tiny blocks":
+        request.getfixturevalue("tiny_blocks")
+
+
+@pytest.fixture
+def patch_kernels(monkeypatch):
+    """`monkeypatch.setattr` for what kernels read while they are traced: `jax.jit` of the same function, even by
+    another call of it, would go on with what it compiled before."""
+
+    def patch(module, name, value):
+        monkeypatch.setattr(module, name, value)
+        jax.clear_caches()
+
+    yield patch
     jax.clear_caches()
 
 
