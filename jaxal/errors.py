@@ -19,6 +19,10 @@ class ConfigError(JaxalError):
     """A setting that is unknown, out of range, or in conflict with results that are there."""
 
 
+class StrategyError(ConfigError):
+    """A strategy of one's own that fails or returns what cannot be. Its author's error, if any, is the cause."""
+
+
 def outcome(error: BaseException) -> tuple[int, str] | None:
     """Exit code of a command that `error` ended, and its one line on stderr; None for a fault of ours: a traceback.
 

@@ -100,9 +100,9 @@ class Strategy(SingleAnnotatorPoolQueryStrategy):
             seed=int(self.random_state_.randint(2**31)),
             C=self.C,
             variant=self.variant,
+            options=self.settings,
             return_utilities=return_utilities,
             **asked,
-            **(self.settings or {}),
         )
         if not return_utilities:
             return rows[chosen]

@@ -110,7 +110,7 @@ def test_probcover_shows_how_much_a_ball_would_cover(variant, kept, monkeypatch)
         monkeypatch.setattr(_ball_graph, "_KEPT_BYTES", 0)
         monkeypatch.setattr(_ball_graph, "_BLOCK", 16 * N)
     state, keys = situation()
-    X, labeled, rows, values, graph = queried(make("probcover", variant, delta=0.9), state, keys)
+    X, labeled, rows, values, graph = queried(make("probcover", variant, {"delta": 0.9}), state, keys)
     assert (graph.bits is not None) == kept
     ball = squared_distances(of_length_one(X) if variant == "official" else X) < float(graph.limit)
     for s, i, before in each_pick(rows):
