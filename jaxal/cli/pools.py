@@ -49,12 +49,12 @@ def list_(store):
             sizes = ("", "", "") if pool.damage else sizes
             click.echo(_row(pool.dataset, "your own", *sizes, "", "", _model(pool)))
     for number, pool in enumerate(pool for pool in pools if pool.damage):
-        click.echo("\n" * (number == 0) + f"damaged: {pool.damage}")
+        click.echo("\n" * (number == 0) + f"damaged: {click.format_filename(pool.damage)}")
     others = ", ".join(name for name in MODELS if name not in BY_NAME)
     click.echo(f"\nmodels: {', '.join(BY_NAME)}, or the folder of a transformers model")
     click.echo(f"models of the study that have to be downloaded first, and are then given as folders: {others}")
     click.echo(f"strategies: {', '.join(names())}, or module:function\ninitial pool selections: {', '.join(IPS)}")
-    click.echo(f"store: {stores.root(store)}")
+    click.echo(f"store: {click.format_filename(stores.root(store))}")
 
 
 def _row(dataset, title, classes, train, test, budget, batch, models) -> str:
