@@ -1,6 +1,8 @@
 """What all tests share: strict JAX, tiny blocks and windows, and where the real pools and texts are."""
 
+import multiprocessing
 import os
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -8,6 +10,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+import tiny_bert
 
 ROOT = Path(__file__).parents[1]
 
@@ -99,3 +102,18 @@ def banking77(shared):
     """X (10003, 384) float32, y, X_test (3080, 384), y_test: MiniLM embeddings of Banking77."""
     with np.load(shared / "pools" / "banking77-minilm.npz") as z:
         return {k: z[k].astype(np.float32) if "X" in k else z[k] for k in z}
+
+
+@pytest.fixture(scope="session")
+def worker():
+    """Call a function in a process that may load torch: worker(function, *arguments)."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield lambda function, *arguments, **options: pool.submit(function, *arguments, **options).result()
+
+
+@pytest.fixture(scope="session")
+def bert(worker, tmp_path_factory):
+    """The folder of `tiny_bert.make_bert`'s model."""
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    worker(tiny_bert.make_bert, folder)
+    return folder

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import zipfile
 
 import numpy as np
 import pandas as pd
@@ -77,7 +76,7 @@ def test_splits_must_agree():
     for bad, message in (
         ((X, y[:-1], X_test, y_test), "y has 119 labels for 120 rows"),
         ((X, y, X_test, y_test[:-1]), "y_test has 59 labels for 60 rows"),
-        ((X, y, None, y_test), "y_test has 60 labels for 0 rows"),
+        ((X, y, None, y_test), "y_test is given without X_test"),
         ((X, y, X_test[:, 1:], y_test), "X has 5 columns but X_test has 4"),
     ):
         with pytest.raises(DataError, match=message):
@@ -172,6 +171,117 @@ def test_labels_that_mean_nothing_are_named():
         Pool(X, ["a", "b", "a"], class_names=["a", "b", "a"])
 
 
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ([["a"], ["b"]], "it has ['a']"),
+        (np.array([["a", "b"]]), "it has array(['a', 'b']"),
+        ([0.5, 1.5], "it has 0.5"),
+        (["a", None], "it has None"),
+        ([b"a", b"b"], "it has b'a'"),
+        (np.array([{}, 3], dtype=object), "it has {}"),
+        ("ab", "it is 'ab'"),
+        (np.array("ab"), "it is array('ab'"),
+        (5, "it is 5"),
+        (["a", "b", "a"], "class_names has 'a' twice"),
+        ([1, "1"], "class_names has '1' twice"),
+        ([], "which is not among the 0 classes"),
+    ],
+)
+def test_odd_class_names(names, message):
+    with pytest.raises(DataError) as e:
+        Pool(np.zeros((2, 2)), [0, 1], class_names=names)
+    assert message in str(e.value) and "\n" not in str(e.value)
+
+
+def test_class_names_that_are_numbers():
+    for names in ([10, 20], np.array([10, 20]), pd.Index([10, 20]), np.array(["10", "20"], ">U2"), ("10", 20)):
+        made = Pool(np.zeros((3, 2)), [1, 0, -1], class_names=names)
+        assert made.class_names == ("10", "20") and made.y.tolist() == [1, 0, -1]
+        assert Pool(np.zeros((2, 2)), ["20", "10"], class_names=names).y.tolist() == [1, 0]
+
+
+def test_labels_of_the_test_split_alone():
+    X = np.zeros((2, 2))
+    with pytest.raises(DataError, match="y_test is given without y"):
+        Pool(X, X_test=X, y_test=[0, 1])
+    made = Pool(X, X_test=X, y_test=[0, 1], class_names=["a", "b"])
+    assert made.y is None and made.y_test.tolist() == [0, 1]
+    made = Pool(X, [0, 1], X_test=X)
+    assert made.y_test is None and made.n_classes == 2
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_either_byte_order_is_the_same_pool(order):
+    X, y, X_test, y_test = arrays(dtype=np.float64)
+    for kind in ("f8", "f4", "f2", "i8", "u2"):
+        expected = Pool(X.astype(kind), y, X_test.astype(kind), y_test)
+        made = Pool(X.astype(order + kind), y.astype(order + "i8"), X_test.astype(order + kind),
+                    y_test.astype(order + "i2"))  # fmt: skip
+        assert made.fingerprint == expected.fingerprint and made.X.dtype == expected.X.dtype
+        assert made.X.dtype == (np.float64 if kind == "f8" else np.float32)
+    names = np.array(["pear", "fig", "apple"])
+    made = Pool(X, names[y].astype(order + "U5"), class_names=names.astype(order + "U5"))
+    np.testing.assert_array_equal(made.y, y)
+
+
+def test_labels_beyond_32_bits_are_refused_or_numbered_but_never_wrapped():
+    X = np.zeros((3, 2))
+    assert Pool(X, [2**40, 0, 2**40 + 1]).y.tolist() == [1, 0, 2]
+    with pytest.raises(DataError, match=f"y row 1 has the label '{2**40}', which is not among the 2 classes"):
+        Pool(X, [0, 2**40, 1], class_names=["a", "b"])
+    with pytest.raises(DataError, match=f"y row 0 has the label '{2**64 - 1}'"):
+        Pool(X, np.array([2**64 - 1, 0, 1], np.uint64), class_names=["a", "b"])
+
+
+# ---- unit length
+
+
+def plain_unit(X):
+    """As a reader would write it; right where no square leaves the range of X's dtype."""
+    norm = np.linalg.norm(X, axis=1, keepdims=True)
+    return X / np.where(norm > 0, norm, 1)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("dim", [1, 5, 384])
+def test_ordinary_rows_are_scaled_bit_for_bit_as_written_plainly(dtype, dim):
+    X = np.random.default_rng(0).normal(size=(500, dim)).astype(dtype)
+    X *= np.logspace(-12, 12, 500)[:, None].astype(dtype)
+    X[7] = 0
+    made = Pool(X, X_test=X[::-1].copy()).normalized()
+    assert made.X.dtype == dtype
+    np.testing.assert_array_equal(made.X, plain_unit(X))
+    np.testing.assert_array_equal(made.X_test, plain_unit(X)[::-1])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scales"),
+    [(np.float32, [1e38, 1e25, 1e19, 1e-17, 1e-19, 1e-25, 1e-37]),
+     (np.float64, [1e307, 1e200, 1e160, 1e-153, 1e-160, 1e-200, 1e-307])],
+)  # fmt: skip
+@pytest.mark.parametrize("dim", [1, 5, 768])
+def test_rows_of_any_size_get_length_1(dtype, scales, dim):
+    rows = np.random.default_rng(1).uniform(-1, 1, size=(len(scales), dim))
+    X = (rows * np.array(scales)[:, None]).astype(dtype)
+    unit = Pool(X).normalized().X
+    eps = np.finfo(dtype).eps
+    np.testing.assert_allclose(np.linalg.norm(unit.astype(np.float64), axis=1), 1, rtol=4 * eps)
+    exact = X.astype(np.longdouble) / np.abs(X).max(axis=1, keepdims=True)
+    exact /= np.sqrt((exact**2).sum(axis=1, keepdims=True))
+    np.testing.assert_allclose(unit.astype(np.longdouble), exact, rtol=8 * eps, atol=eps**2)
+
+
+def test_the_extremes_of_a_dtype():
+    for dtype in (np.float32, np.float64):
+        limits = np.finfo(dtype)
+        X = np.array([[limits.max, -limits.max], [limits.smallest_subnormal, 0], [0, 0], [limits.max, 1]], dtype)
+        unit = Pool(X).normalized().X
+        half = np.sqrt(dtype(0.5))
+        np.testing.assert_allclose(unit[[0, 1, 2]], [[half, -half], [1, 0], [0, 0]], rtol=2 * limits.eps)
+        assert unit[3, 0] == 1
+
+
 def test_fingerprint_is_of_everything_that_decides_a_result():
     given = arrays()
     prints = {Pool(*given).fingerprint, Pool(*given, dataset="other", model="other").fingerprint}
@@ -183,77 +293,6 @@ def test_fingerprint_is_of_everything_that_decides_a_result():
     prints.add(Pool(*given[:2]).fingerprint)
     prints.add(Pool(given[0].astype(np.float64), *given[1:]).fingerprint)
     assert len(prints) == 7
-
-
-# ---- npz
-
-
-def test_npz(tmp_path):
-    X, y, X_test, y_test = arrays()
-    made = load(str(write_npz(tmp_path / "my.pool.npz")))
-    np.testing.assert_array_equal(made.X, X)
-    np.testing.assert_array_equal(made.y_test, y_test)
-    assert (made.dataset, made.model, made.path, made.rows) == ("my.pool", "npz", None, None)
-    names = np.array(["no", "maybe", "yes"])
-    made = load(write_npz(tmp_path / "b.npz", y=names[y], y_test=names[y_test], class_names=names, extra=np.eye(2)))
-    assert made.class_names == ("no", "maybe", "yes")
-    np.testing.assert_array_equal(made.y, y)
-    made = load(write_npz(tmp_path / "c.npz", y=None, X_test=None, y_test=None))
-    assert made.y is None and made.X_test is None and made.n_classes == 0
-    made = load(write_npz(tmp_path / "d.npz", X=X.astype(np.float16), X_test=X_test.astype(np.float16)))
-    assert made.X.dtype == np.float32
-
-
-def damage(path, kind):
-    content = path.read_bytes()
-    if kind == "empty":
-        path.write_bytes(b"")
-    elif kind == "truncated":
-        path.write_bytes(content[: len(content) // 2])
-    elif kind == "text":
-        path.write_text("X,y\n1,2\n")
-    elif kind == "npy":
-        with path.open("wb") as f:
-            np.save(f, np.eye(3))
-    elif kind == "pickled":
-        np.savez(path, X=np.array([{}, 3], dtype=object))
-    elif kind == "bits":
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as z:
-            z.writestr("X.npy", bytes(range(256)) * 64)
-        content = bytearray(path.read_bytes())
-        content[60:70] = b"\xff" * 10
-        path.write_bytes(content)
-    elif kind == "missing":
-        path.unlink()
-    elif kind == "folder":
-        path.unlink()
-        path.mkdir()
-    elif kind == "not an array":
-        with zipfile.ZipFile(path, "w") as z:
-            z.writestr("X", "hello")
-    elif kind == "without X":
-        np.savez(path, y=np.arange(3))
-
-
-@pytest.mark.parametrize(
-    "kind",
-    ["empty", "truncated", "text", "npy", "pickled", "bits", "missing", "folder", "not an array", "without X"],
-)
-def test_an_npz_that_is_none_is_named(tmp_path, kind):
-    path = write_npz(tmp_path / "p.npz")
-    damage(path, kind)
-    with pytest.raises(DataError) as e:
-        load(str(path))
-    assert str(path) in str(e.value) and "\n" not in str(e.value).strip()
-
-
-def test_the_file_is_named_with_what_is_wrong_in_it(tmp_path):
-    X = arrays()[0].copy()
-    X[3] = np.nan
-    path = write_npz(tmp_path / "p.npz", X=X)
-    with pytest.raises(DataError) as e:
-        load(str(path))
-    assert str(e.value) == f"{path}: X row 3 has a NaN or infinite value"
 
 
 # ---- by name
@@ -292,7 +331,22 @@ def test_digits():
         ("toy", "mad", "unknown model 'mad': did you mean made?"),
         ("digits", "minilm", "unknown model 'minilm'"),
         ("some/where", None, "some/where is no stored pool"),
-        ("", None, "no stored pool"),
+        ("", None, "'' is no dataset: give a name in the store, a path, or digits"),
+        ("x" * 300, None, "unknown dataset 'xxx"),
+        ("x" * 300 + ".npz", None, ".npz does not exist"),
+        ("x" * 300 + "/made", None, "is no stored pool"),
+        ("~nosuchuser", None, "unknown dataset '~nosuchuser'"),
+        ("~nosuchuser/x", None, "is no stored pool"),
+        (".foo:bar", None, "unknown dataset '.foo:bar'"),
+        ("..", None, ".. is no stored pool"),
+        ("/", None, "/ is no stored pool"),
+        ("a\0b", None, "unknown dataset 'a\0b'"),
+        ("a\0b.npz", None, ".npz does not exist"),
+        ("a\ud800", None, "unknown dataset"),
+        (None, None, "None is no dataset"),
+        (3, None, "3 is no dataset"),
+        ("toy", "x" * 300, "unknown model 'xxx"),
+        ("toy", "../made", "unknown model '../made'"),
         ("train.csv", None, "unknown dataset 'train.csv'"),
     ],
 )
@@ -302,6 +356,23 @@ def test_unknown_names_get_the_closest(root, dataset, model, message):
     assert message in str(e.value) and "\n" not in str(e.value)
     if dataset == "qnli":
         assert "jaxal extract --name qnli" in str(e.value) and str(root) in str(e.value)
+
+
+@pytest.mark.parametrize(
+    ("store_", "message"),
+    [("~nosuchuser/store", "home of an unknown user"), ("x" * 300, "unknown dataset"), ("a\0b", "unknown dataset"),
+     (".foo:bar", "unknown dataset"), ("/dev/null", "unknown dataset")],
+)  # fmt: skip
+def test_stores_that_are_none(root, store_, message):
+    with pytest.raises(JaxalError, match=message):
+        load("toy", root=store_)
+
+
+def test_a_stored_pool_whose_dataset_is_a_path_is_refused(root):
+    file = root / "toy" / "made" / "manifest.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"dataset": "../../x"}))
+    with pytest.raises(StoreError, match="which is no name"):
+        load(str(file.parent))
 
 
 def test_a_model_that_a_path_or_file_does_not_have_is_refused(root, tmp_path):

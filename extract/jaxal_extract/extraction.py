@@ -61,10 +61,11 @@ def extract(job: Job) -> None:
     class_names, *labels = number_labels(*splits, job.unlabeled)
     train, test = (_rows(split, y) for split, y in zip(splits, labels, strict=True))
     path = store.root(job.store_root) / job.name / model
+    shown = click.format_filename(path)  # not every name of a folder can be printed
     about = {"dataset": job.name, "model": model, "settings": settings, "class_names": class_names}
     with store.open_writer(path, **about, train=train, test=test, keep_texts=not job.no_text) as writer:
         if writer.finished:
-            click.echo(f"{path} is there already, from the same texts with the same settings: nothing to do")
+            click.echo(f"{shown} is there already, from the same texts with the same settings: nothing to do")
             return
         encoder = load(
             source.folder,
@@ -79,7 +80,7 @@ def extract(job: Job) -> None:
         about = writer.finish(encoder.made)
     seconds = time.perf_counter() - started
     click.echo(
-        f"{path}: N={about['N']} M={about['M']} D={about['D']} C={len(class_names)} {about['dtype']}, "
+        f"{shown}: N={about['N']} M={about['M']} D={about['D']} C={len(class_names)} {about['dtype']}, "
         f"{rows} rows in {seconds:.1f} s"
     )
     verb = "run" if test and class_names else "query"  # learning curves need labels and a test split
@@ -169,4 +170,4 @@ def _options(job: Job, path: Path) -> str:
     """The options that `jaxal run` and `query` need to find this pool and not another one."""
     alone = [folder for folder in path.parent.iterdir() if store.is_pool(folder)] == [path]
     model = "" if alone else f" --model {path.name}"
-    return model + (f" --store {shlex.quote(str(job.store_root))}" if job.store_root else "")
+    return model + (f" --store {shlex.quote(click.format_filename(job.store_root))}" if job.store_root else "")

@@ -134,7 +134,7 @@ def _json(file: Path) -> dict:
     except (OSError, ValueError, RecursionError) as error:
         raise ExtractError(f"{file} cannot be read ({error})") from None
     if not isinstance(content, dict):
-        raise ExtractError(f"{file} holds a {type(content).__name__}, not an object with settings")
+        raise ExtractError(f"{file} is not a JSON object")
     return content
 
 

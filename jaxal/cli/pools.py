@@ -34,25 +34,33 @@ def list_(store):
     """List datasets (of the study, and stored), embedding models, and strategies."""
     from jaxal.data import store as stores
     from jaxal.strategies import IPS, names
-    from jaxal_extract.models import MODELS
+    from jaxal_extract.models import BY_NAME, MODELS
 
-    click.echo(
-        f"{'dataset':<12}{'title':<12}{'classes':>8}{'train':>10}{'test':>8}{'budget':>8}{'batch':>7}   stored with"
-    )
+    click.echo(_row("dataset", "title", "classes", "train", "test", "budget", "batch", "stored with"))
     pools = stores.listing(store)
     for name, task in TASKS.items():
-        there = ", ".join(p.model + " (unfinished)" * (not p.finished) for p in pools if p.dataset == name)
-        click.echo(
-            f"{name:<12}{task.title:<12}{task.n_classes:>8}{task.n_train:>10,}{task.n_test:>8,}{task.budget:>8,}"
-            f"{task.batch_size:>7}   {there}"
-        )
-    click.echo(f"{'digits':<12}{'built in':<12}{10:>8}{1437:>10,}{360:>8,}{735:>8}{35:>7}   pixels")
-    for p in pools:
-        if p.dataset not in TASKS:
-            name = p.model + " (unfinished)" * (not p.finished)
-            click.echo(
-                f"{p.dataset:<12}{'your own':<12}{p.n_classes:>8}{p.n_train:>10,}{p.n_test:>8,}{'':>15}   {name}"
-            )
-    click.echo(f"\nmodels: {', '.join(MODELS)}, or a local folder")
+        there = ", ".join(_model(pool) for pool in pools if pool.dataset == name)
+        sizes = task.n_classes, f"{task.n_train:,}", f"{task.n_test:,}", f"{task.budget:,}", task.batch_size
+        click.echo(_row(name, task.title, *sizes, there))
+    click.echo(_row("digits", "built in", 10, "1,437", 360, 735, 35, "pixels"))
+    for pool in pools:
+        if pool.dataset not in TASKS:
+            sizes = pool.n_classes, f"{pool.n_train:,}", f"{pool.n_test:,}"
+            sizes = ("", "", "") if pool.damage else sizes
+            click.echo(_row(pool.dataset, "your own", *sizes, "", "", _model(pool)))
+    for number, pool in enumerate(pool for pool in pools if pool.damage):
+        click.echo("\n" * (number == 0) + f"damaged: {click.format_filename(pool.damage)}")
+    others = ", ".join(name for name in MODELS if name not in BY_NAME)
+    click.echo(f"\nmodels: {', '.join(BY_NAME)}, or the folder of a transformers model")
+    click.echo(f"models of the study that have to be downloaded first, and are then given as folders: {others}")
     click.echo(f"strategies: {', '.join(names())}, or module:function\ninitial pool selections: {', '.join(IPS)}")
-    click.echo(f"store: {stores.root(store)}")
+    click.echo(f"store: {click.format_filename(stores.root(store))}")
+
+
+def _row(dataset, title, classes, train, test, budget, batch, models) -> str:
+    return f"{dataset:<12}{title:<12}{classes:>8}{train:>10}{test:>8}{budget:>8}{batch:>7}   {models}".rstrip()
+
+
+def _model(pool) -> str:
+    state = " (damaged)" if pool.damage else "" if pool.finished else " (unfinished)"
+    return pool.model + state

@@ -1,17 +1,16 @@
 """A pool: embeddings, labels and a test split in memory; from arrays, a stored pool, an .npz file or `digits`."""
 
 import hashlib
-import zipfile
-import zlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from jaxal.data import store
+from jaxal.data import npz, store
 from jaxal.data.format import aligned_empty
 from jaxal.data.tasks import TASKS
 from jaxal.errors import DataError, unknown
@@ -46,15 +45,21 @@ class Pool:
             set_("X_test", _embeddings(self.X_test, "X_test", self.X.dtype))
             if self.X_test.shape[1] != self.X.shape[1]:
                 raise DataError(f"X has {self.X.shape[1]} columns but X_test has {self.X_test.shape[1]}")
+        elif self.y_test is not None:
+            raise DataError("y_test is given without X_test")
         split = {"y": (self.y, self.X), "y_test": (self.y_test, self.X_test)}
         labels = {name: _labels(y, 0 if X is None else len(X), name) for name, (y, X) in split.items() if y is not None}
-        names = self.class_names
-        if names is None and "y" in labels:
+        given = self.class_names is not None
+        if given:
+            names = _class_names(self.class_names)
+        elif "y" in labels:
             names = np.unique(labels["y"][~_unlabeled(labels["y"])])
-        elif names is not None and len(set(names)) < len(names):
-            raise DataError(f"class_names has '{max(names, key=list(names).count)}' twice")
+        elif "y_test" in labels:
+            raise DataError("y_test is given without y: give the labels of X too, or class_names")
+        else:
+            names = None
         for name, values in labels.items():
-            set_(name, _encode(values, names, self.class_names is not None, name))
+            set_(name, _encode(values, names, given, name))
         set_("class_names", None if names is None else tuple(str(n) for n in names))
         if self.y_test is not None and (self.y_test < 0).any():
             raise DataError(f"y_test row {int(np.argmax(self.y_test < 0))} has no label")
@@ -89,37 +94,45 @@ class Pool:
 
     def normalized(self) -> "Pool":
         """Rows scaled to Euclidean norm 1; rows of zeros stay zeros."""
-
-        def scale(X):
-            norm = np.linalg.norm(X, axis=1, keepdims=True)
-            return np.divide(X, np.where(norm > 0, norm, 1), out=aligned_empty(X.shape, X.dtype))
-
-        return replace(self, X=scale(self.X), X_test=None if self.X_test is None else scale(self.X_test))
+        return replace(self, X=_unit(self.X), X_test=None if self.X_test is None else _unit(self.X_test))
 
 
-def load(dataset: str, model: str | None = None, root: str | Path | None = None) -> Pool:
-    """The pool called `dataset`: a task in the store, the path of a stored pool or an .npz file, or `digits`."""
+def load(dataset: str | os.PathLike, model: str | None = None, root: str | os.PathLike | None = None) -> Pool:
+    """The pool called `dataset`: a name in the store, the path of a stored pool or an .npz file, or `digits`.
+
+    Args: model: needed where the store has the dataset from several. root: of the store, see `store.root`.
+    Raises: DataError for a name that is unknown or a file that cannot be used, StoreError for a damaged pool.
+    """
+    if not isinstance(dataset, str | os.PathLike) or not os.fspath(dataset):
+        raise DataError(f"{dataset!r} is no dataset: give a name in the store, a path, or digits")
     path = Path(dataset)
-    make = partial(_from_npz, path) if path.suffix == ".npz" else partial(_from_store, path)
-    if path.suffix == ".npz" or store.is_pool(path) or dataset == "digits":
-        pool = digits() if dataset == "digits" else make()
-        if model not in (None, pool.model):
-            raise DataError(f"{unknown('model', model, [pool.model])} (that is the only one of {dataset})")
-        return pool
-    stored = sorted({folder.parent.name for folder in store.root(root).glob("*/*") if store.is_pool(folder)})
-    if dataset in stored:
-        return _from_store(store.find(dataset, model, root))
-    if path.is_dir() or len(path.parts) > 1:
-        raise DataError(f"{dataset} is no stored pool: it has no manifest.json; `jaxal extract` makes one")
-    if dataset in TASKS:
+    if path.suffix == ".npz":
+        return _only(_named(path, dataset=path.stem, model="npz", **npz.read(path)), model, path)
+    if store.is_pool(path):
+        return _only(_from_store(path), model, path)
+    name = os.fspath(dataset)
+    if name == "digits":
+        return _only(digits(), model, name)
+    stored = store.datasets(root)
+    if name in stored:
+        return _from_store(store.find(name, model, root))
+    if os.path.isdir(path) or len(path.parts) > 1:
+        raise DataError(f"{name} is no stored pool: it has no manifest.json; `jaxal extract` makes one")
+    if name in TASKS:
         raise DataError(
-            f"{dataset} is not in the store {store.root(root)}: make it with "
-            f"`jaxal extract --name {dataset} --train FILE --test FILE`, or name another store with --store"
+            f"{name} is not in the store {store.root(root)}: make it with "
+            f"`jaxal extract --name {name} --train FILE --test FILE`, or name another store with --store"
         )
     raise DataError(
-        unknown("dataset", dataset, ["digits", *TASKS, *(s for s in stored if s not in TASKS)])
+        unknown("dataset", name, ["digits", *TASKS, *(s for s in stored if s not in TASKS)])
         + "; a stored pool's path and an .npz file work too"
     )
+
+
+def _only(pool: Pool, model: str | None, source) -> Pool:
+    if model not in (None, pool.model):
+        raise DataError(f"{unknown('model', model, [pool.model])} (that is the only one of {source})")
+    return pool
 
 
 def digits() -> Pool:
@@ -130,20 +143,6 @@ def digits() -> Pool:
     X, y = load_digits(return_X_y=True)
     X, X_test, y, y_test = train_test_split(X.astype(np.float32), y, test_size=0.2, stratify=y, random_state=0)
     return Pool(X, y, X_test, y_test, class_names=[str(i) for i in range(10)], dataset="digits", model="pixels")
-
-
-def _from_npz(path: Path) -> Pool:
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as z:
-            arrays = {name: z[name] for name in ("X", "y", "X_test", "y_test", "class_names") if name in z}
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist") from None
-    # TypeError: np.load took it for an .npy, which is one array
-    except (OSError, ValueError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as e:
-        raise DataError(f"{path} cannot be read as an .npz of plain arrays: {e}") from e
-    if "X" not in arrays:
-        raise DataError(f"{path} has no array X: an .npz pool holds X, y, X_test, y_test")
-    return _named(path, dataset=path.stem, model="npz", **arrays)
 
 
 def _from_store(path: Path) -> Pool:
@@ -163,7 +162,7 @@ def _named(source: Path, **arrays) -> Pool:
 
 def _embeddings(X, name: str, dtype=None) -> np.ndarray:
     try:
-        X = np.asarray(X)
+        X = _native(np.asarray(X))
     except ValueError as e:  # rows of different lengths
         raise DataError(f"{name} must be a non-empty matrix of numbers, one row a text: {e}") from e
     if X.ndim != 2 or 0 in X.shape or X.dtype.kind not in "fiub":
@@ -180,9 +179,47 @@ def _embeddings(X, name: str, dtype=None) -> np.ndarray:
     return X
 
 
+def _native(a: np.ndarray) -> np.ndarray:
+    """In this machine's byte order; pandas knows no other."""
+    return a if a.dtype.isnative else a.astype(a.dtype.newbyteorder("="))
+
+
+def _unit(X: np.ndarray) -> np.ndarray:
+    """X (N, D) with rows scaled to norm 1, also where squares leave the range of X's dtype; zeros stay zeros."""
+    limits = np.finfo(X.dtype)
+    with np.errstate(over="ignore"):
+        norm = np.linalg.norm(X, axis=1, keepdims=True)
+    unit = np.divide(X, np.where(norm > 0, norm, 1), out=aligned_empty(X.shape, X.dtype))
+    # The D squares lose less than half a rounding to underflow where their sum is at least 4 D times the smallest
+    # normal number. Other rows are divided by their largest element first.
+    far = np.flatnonzero(~np.isfinite(norm[:, 0]) | (norm[:, 0] < 2 * np.sqrt(X.shape[1] * limits.tiny)))
+    if far.size:
+        largest = np.abs(X[far]).max(axis=1, keepdims=True)
+        rows = X[far] / np.where(largest > 0, largest, 1)
+        norm = np.linalg.norm(rows, axis=1, keepdims=True)
+        unit[far] = rows / np.where(norm > 0, norm, 1)
+    return unit
+
+
+def _class_names(names) -> list[str]:
+    """Distinct strings out of a list of strings or integers."""
+    try:
+        if isinstance(names, str):
+            raise TypeError
+        odd = [name for name in names if not isinstance(name, str | int | np.integer)]
+        names = [str(name) for name in names]
+    except TypeError:
+        raise DataError(f"class_names must be a list of names; it is {names!r}") from None
+    if odd:
+        raise DataError(f"class_names must be a list of strings or integers; it has {' '.join(repr(odd[0]).split())}")
+    if len(set(names)) < len(names):
+        raise DataError(f"class_names has '{max(names, key=names.count)}' twice")
+    return names
+
+
 def _labels(labels, n: int, what: str) -> np.ndarray:
     """Labels of n rows, (n,) integers or strings."""
-    labels = np.asarray(labels)
+    labels = _native(np.asarray(labels))
     if labels.dtype == object:  # a column of pandas
         kind = pd.api.types.infer_dtype(labels.ravel(), skipna=False)
         labels = labels.astype({"string": str, "integer": np.int64}.get(kind, object))

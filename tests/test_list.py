@@ -1,0 +1,58 @@
+"""`jaxal list`: what is stored, what is damaged, and which models can be used now."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+from test_store import change_manifest, write
+
+from jaxal import cli
+from jaxal_extract import ExtractError
+from jaxal_extract.models import BY_NAME, MODELS, locate
+
+
+def listed(root) -> list[str]:
+    result = CliRunner().invoke(cli.main, ["list", "--store", str(root)], catch_exceptions=False)
+    assert result.exit_code == 0 and result.stderr == ""
+    return result.stdout.splitlines()
+
+
+def test_a_damaged_pool_is_named_and_the_others_are_listed(tmp_path):
+    for dataset, model in (("mnli", "minilm"), ("mnli", "other"), ("own", "made"), ("sound", "made")):
+        write(tmp_path / dataset / model, dataset=dataset, model=model)
+    (tmp_path / "mnli" / "other" / "manifest.json").write_text("{")
+    change_manifest(tmp_path / "own" / "made", class_names=[["a"], ["b"], ["c"]])
+    lines = listed(tmp_path)
+    by_name = {line.split()[0]: line for line in lines if line}
+    assert by_name["mnli"].endswith("   minilm, other (damaged)")
+    assert by_name["own"].split() == ["own", "your", "own", "made", "(damaged)"]
+    assert by_name["sound"].split() == ["sound", "your", "own", "3", "10", "4", "made"]
+    damaged = [line for line in lines if line.startswith("damaged: ")]
+    assert len(damaged) == 2
+    assert f"{tmp_path / 'mnli' / 'other' / 'manifest.json'} cannot be read" in damaged[0]
+    assert f"{tmp_path / 'own' / 'made' / 'manifest.json'} has class names" in damaged[1]
+
+
+def test_a_sound_store_has_no_such_lines(tmp_path):
+    write(tmp_path / "own" / "made")
+    path = tmp_path / "half" / "made"
+    path.mkdir(parents=True)
+    about = json.loads((tmp_path / "own" / "made" / "manifest.json").read_text())
+    (path / "unfinished.json").write_text(json.dumps(about))
+    lines = listed(tmp_path)
+    assert not [line for line in lines if "damaged" in line]
+    assert any(line.startswith("half ") and line.endswith("made (unfinished)") for line in lines)
+
+
+def test_only_models_that_can_be_used_now_are_offered(tmp_path):
+    lines = listed(tmp_path)
+    (offered,) = [line for line in lines if line.startswith("models: ")]
+    (others,) = [line for line in lines if line.startswith("models of the study")]
+    for model in MODELS:
+        assert (model in offered.replace(",", " ").split()) == (model in BY_NAME) == (model not in others)
+
+
+@pytest.mark.parametrize("model", [model for model in MODELS if model not in BY_NAME])
+def test_the_others_are_indeed_refused_and_how_to_use_them_is_said(model):
+    with pytest.raises(ExtractError, match="give its folder, --model FOLDER"):
+        locate(model)

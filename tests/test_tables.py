@@ -1,0 +1,215 @@
+"""The tables that extraction reads: formats, columns, labels, and the sentence for what is broken in them."""
+
+import csv
+import gzip
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxal_extract import ExtractError
+from jaxal_extract.splits import Columns, Split, choose_columns, number_labels, read_split, strip_end, unlike_endings
+from jaxal_extract.tables import header, read_columns
+from jaxal_extract.tasks import TASKS
+
+
+def write_csv(path, names, *columns):
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([names, *zip(*columns, strict=True)])
+    return path
+
+
+# ---- tables
+
+
+ROWS = [["plain", "1"], ['with "quotes", commas', "2"], ["é ü 漢", "3"], ["", "4"]]
+CSV = 'text,label\r\nplain,1\r\n"with ""quotes"", commas",2\r\né ü 漢,3\r\n,4\r\n'
+TSV = 'text\tlabel\nplain\t1\nwith "quotes", commas\t2\né ü 漢\t3\n\t4\n'
+JSONL = "".join(json.dumps({"text": text or None, "label": int(label)}) + "\n" for text, label in ROWS)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    "kind, content", [("csv", CSV), ("tsv", TSV), ("jsonl", JSONL), ("CSV", "\ufeff" + CSV + "\r\n\n")]
+)
+def test_every_format_gives_the_same_cells(tmp_path, kind, content, packed):
+    path = tmp_path / (f"t.{kind}" + ".gz" * packed)
+    path.write_bytes(gzip.compress(content.encode()) if packed else content.encode())
+    assert header(path) == ["text", "label"]
+    assert read_columns(path, ["label", "text"]) == [["1", "2", "3", "4"], [text for text, _ in ROWS]]
+
+
+def test_csv_keeps_newlines_in_quotes_and_long_texts(tmp_path):
+    path = write_csv(tmp_path / "t.csv", ["text"], ["one\ntwo", "x" * 200_000])
+    assert read_columns(path, ["text"]) == [["one\ntwo", "x" * 200_000]]
+
+
+@pytest.mark.parametrize(
+    "name, content, message",
+    [
+        ("t.csv", b"", "t.csv is empty"),
+        ("t.csv", b"text,label\n", "has a header but no rows"),
+        ("t.csv", b"a,label\nx,y\n", "has no column 'text'; its columns are: a, label"),
+        ("t.csv", b"txt,label\nx,y\n", r"has no column 'text' \(did you mean txt\?\)"),
+        ("t.csv", b"text,label\nx,y\nx\n", "row 2 has 1 cells, the header has 2"),
+        ("t.tsv", b"text\tlabel\nx\ty\tz\n", "row 1 has 3 cells, the header has 2"),
+        ("t.csv", b"text,label\nx,y\n\nx,y\n", "row 2 is blank"),
+        ("t.csv", b'text,label\n"x,y\n', "line 2 is not valid CSV"),
+        ("t.csv", b"text,label\nx,y\nx,\xff\n", "line 3 is not UTF-8"),
+        ("t.jsonl", b'{"text": "x"}\n{"text": \n', "line 2 is not valid JSON"),
+        ("t.jsonl", b'{"text": "\\ud800"}\n', "line 1 is not valid JSON .*surrogate"),
+        ("t.jsonl", b'["x"]\n', "line 1 is not a JSON object"),
+        ("t.jsonl", b'{"text": "x"}\n{"a": "x"}\n', "row 2 has no 'text'"),
+        ("t.jsonl", b'{"text": ["x"]}\n', "row 1 holds a list in 'text'"),
+        ("t.csv.gz", b"text\nx\n", "cannot be read"),
+        ("t.csv.gz", gzip.compress(b"text\nx\n", mtime=0)[:-9], "cannot be read"),
+        ("t.csv.gz", gzip.compress(b"text\nx\n" * 99, mtime=0)[:-20], "cannot be read"),
+        ("t.jsonl.gz", b"\x1f\x8b" + b"garbage" * 20, "cannot be read"),
+        ("t.csv.gz", gzip.compress(b"text\nx\n", mtime=0)[:10] + b"\xff" * 30, "cannot be read"),
+        ("t.csv", b"text,label,text\nx,y,z\n", "has the column 'text' 2 times: rename all but one"),
+        ("t.tsv", b"text\ttext\nx\tz\n", "has the column 'text' 2 times"),
+        ("t.csv", b"text,label\nx,y\nx,y,z\n", "row 2 has 3 cells, the header has 2"),
+        ("t.csv", b"text,label\n0,5,1\n", "row 1 has 3 cells, the header has 2"),
+        ("t.jsonl", b'{"text": "x", "text": "y"}\n', "line 1 is not valid JSON .*'text' is there twice"),
+        ("t.jsonl", b'{"text": "x"}\n{"text": ' + b"[" * 100_000, "line 2 is nested too deeply"),
+        ("t.jsonl", b'{"text": ' + b"[" * 1000 + b"]" * 1000 + b"}\n", "nested too deeply|holds a list in 'text'"),
+        ("t.jsonl", b'{"text": ' + b"1" * 5000 + b"}\n", "line 1 is not valid JSON"),
+        ("t.xlsx", b"", "unknown extension: use .csv, .tsv, .jsonl"),
+    ],
+)
+def test_broken_tables_are_named(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ExtractError, match=message) as caught:
+        read_columns(tmp_path / name, ["text"])
+    assert str(tmp_path / name) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_column_that_is_not_read_may_be_there_twice(tmp_path):
+    (tmp_path / "t.csv").write_text("text,,\nx,1,2\n")
+    assert read_columns(tmp_path / "t.csv", ["text"]) == [["x"]]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs FIFOs")
+@pytest.mark.parametrize("name", ["fifo.csv", "folder.csv", "null.csv", "loop.csv", "x" * 300 + ".csv", "a\0b.csv"])
+def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path, name):
+    os.mkfifo(tmp_path / "fifo.csv")
+    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "null.csv").symlink_to("/dev/null")
+    (tmp_path / "loop.csv").symlink_to("loop.csv")
+    code = """if True:
+        import sys
+        from pathlib import Path
+        from jaxal.errors import JaxalError
+        from jaxal_extract.tables import header
+        try:
+            header(Path(sys.stdin.read()))
+        except JaxalError as error:
+            print(error)"""
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    run = subprocess.run([sys.executable, "-c", code], input=str(tmp_path / name), env=env, capture_output=True,
+                         text=True, timeout=60, check=True)  # fmt: skip
+    assert any(what in run.stdout for what in ("is not a regular file", "cannot be read", "there is no file"))
+    assert run.stdout.count("\n") == 1
+
+
+def test_a_missing_file_gets_the_closest_name(tmp_path):
+    (tmp_path / "train.csv").touch()
+    with pytest.raises(ExtractError, match=r"no file .*trian.csv \(did you mean train.csv\?\)"):
+        header(tmp_path / "trian.csv")
+
+
+# ---- columns, labels, texts
+
+
+@pytest.mark.parametrize(
+    "task, there, texts, label",
+    [
+        ("banking77", ["text", "category"], ["text"], "category"),
+        ("mnli", ["premise", "hypothesis", "label"], ["premise", "hypothesis"], "label"),
+        ("trec6", ["label", "fine_label", "text"], ["text"], "label"),
+        ("trec6", ["text", "coarse_label", "fine_label"], ["text"], "coarse_label"),
+        ("dbpedia", ["label", "title", "content"], ["content"], "label"),
+        ("dbpedia", ["label", "text"], ["text"], "label"),
+        ("fnc1", ["Headline", "articleBody", "Stance"], ["Headline", "articleBody"], "Stance"),
+    ],
+)
+def test_tasks_know_their_columns(tmp_path, task, there, texts, label):
+    path = write_csv(tmp_path / "t.csv", there, *(["x"] for _ in there))
+    assert choose_columns(path, TASKS[task], [], None, None) == Columns(texts, label, None)
+    assert choose_columns(path, TASKS[task], there[:1], there[1], "n") == Columns(there[:1], there[1], "n")
+
+
+def test_columns_that_must_be_named(tmp_path):
+    path = write_csv(tmp_path / "t.csv", ["body", "y"], ["x"], ["1"])
+    for task in (None, TASKS["sst2"]):
+        with pytest.raises(ExtractError, match=r"--text-column; its columns are: body, y"):
+            choose_columns(path, task, [], None, None)
+    with pytest.raises(ExtractError, match="--label-column"):
+        choose_columns(path, TASKS["sst2"], ["body"], None, None)
+    assert choose_columns(path, None, ["body"], None, None).label is None
+
+
+def split(labels, texts=None):
+    n = len(labels or texts[0])
+    return Split(Path("f.csv"), texts or [["x"] * n], labels, [str(i) for i in range(n)])
+
+
+def test_labels_are_numbered_by_name_or_by_value():
+    names, y, y_test = number_labels(split(["10", "9", "-1", "9"]), split(["9"]), False)
+    assert names == ["-1", "9", "10"] and y.tolist() == [2, 1, 0, 1] and y_test.tolist() == [1] and y.dtype == np.int32
+    names, y, y_test = number_labels(split(["b", "10", "B"]), None, False)
+    assert names == ["10", "B", "b"] and y.tolist() == [2, 0, 1] and y_test is None
+    assert number_labels(split(None, [["x", "x"]]), None, False)[1].tolist() == [-1, -1]
+    names, y, _ = number_labels(split(["b", "", "a"]), None, True)
+    assert names == ["a", "b"] and y.tolist() == [1, -1, 0]
+
+
+def test_labels_that_are_missing_or_new():
+    with pytest.raises(ExtractError, match=r"f.csv row 2 has no label; --unlabeled"):
+        number_labels(split(["b", ""]), None, False)
+    with pytest.raises(ExtractError, match="row 1 has the label 'c', which no row of --train has"):
+        number_labels(split(["b"]), split(["c"]), False)
+    with pytest.raises(ExtractError, match="row 2 has no label"):
+        number_labels(split(["b"]), split(["b", ""]), True)
+
+
+def test_labels_of_any_length():
+    """5,000 digits are more than Python makes a number of; sorted as names they are labels like others."""
+    huge = "9" * 5000
+    names, y, _ = number_labels(split([huge, "10", "9"]), None, False)
+    assert names == ["10", "9", huge] and y.tolist() == [2, 0, 1]
+    names, _, _ = number_labels(split(["1" + "0" * 100, "2" + "0" * 99]), None, False)
+    assert names == ["2" + "0" * 99, "1" + "0" * 100]
+    names, _, _ = number_labels(split(["x" * 1_000_000, "a"]), None, False)
+    assert names == ["a", "x" * 1_000_000]
+    for label in (huge, "x" * 1_000_000, "two\nlines"):
+        with pytest.raises(ExtractError, match="which no row of --train has") as e:
+            number_labels(split(["b"]), split([label]), False)
+        assert len(str(e.value)) < 200 and "\n" not in str(e.value)
+
+
+def test_rows_without_text_and_ids_that_repeat(tmp_path):
+    path = write_csv(tmp_path / "t.csv", ["a", "b", "id"], ["x", "", "x"], ["x", "y", " "], ["1", "2", "1"])
+    assert read_split(path, Columns(["a", "b"], None, None), "").texts == [["x", "", "x"], ["x", "y", " "]]
+    with pytest.raises(ExtractError, match="row 3 has no text in b"):
+        read_split(path, Columns(["b"], None, None), "")
+    with pytest.raises(ExtractError, match="rows 1 and 3 have the same id '1'"):
+        read_split(path, Columns(["a", "b"], None, "id"), "")
+
+
+def test_strip_end():
+    for text in ("It is lost", "It is lost.", "It is lost . ", "It is lost...", "It is lost\xa0. . "):
+        assert strip_end(text, ".") == "It is lost"
+    assert strip_end("Mr. X said no!? ", ".") == "Mr. X said no!?" and strip_end("no!? ", "!?") == "no"
+    assert strip_end("It is lost. ", "") == "It is lost. "
+
+
+def test_unlike_endings():
+    cut, whole = ["It is lost "] * 4, ["It is lost. "] * 3 + ["Is it?"]
+    assert "0% of the train texts and 75% of the test texts" in unlike_endings(split(None, [cut]), split(None, [whole]))
+    assert unlike_endings(split(None, [whole, cut]), split(None, [whole, whole]))
+    assert unlike_endings(split(None, [whole]), split(None, [whole])) is None
