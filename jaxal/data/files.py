@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from errno import EACCES, EDQUOT, ENOSPC, EPERM, EROFS
 from pathlib import Path
 
@@ -100,3 +100,23 @@ def make_folders(path: Path) -> None:
             make_folders(path.parent)
             _mkdir(path)
             _fsync_folder(path.parent)
+
+
+@contextmanager
+def locked(folder: Path, busy: str) -> Iterator[None]:
+    """Keep other processes, and other calls in this one, out of `folder`. Raises StoreError(busy) if one is in it.
+
+    The lock is the operating system's, on the file `.lock` in `folder`: it ends with the process however that ends, and
+    a file that was left behind locks nothing. Where there can be no lock, in a folder that cannot be written to or on
+    a network file system without locks, the folder is used without one.
+    """
+    from filelock import FileLock, Timeout  # takes longer to import than most commands need
+
+    with ExitStack() as held:
+        try:
+            held.enter_context(FileLock(folder / ".lock", timeout=0, fallback_to_soft=False))
+        except Timeout:
+            raise StoreError(busy) from None
+        except OSError:
+            pass
+        yield
