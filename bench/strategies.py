@@ -71,7 +71,7 @@ def ours(name, state, pool, **settings):
     from jaxal.experiments import loop
     from jaxal.strategies import make
 
-    strategy = make(name, "skactiveml", **settings)
+    strategy = make(name, "skactiveml", settings)
     began = time.perf_counter()
     aux = jax.block_until_ready(loop.prepare(strategy, pool))
     keys = loop.keys(range(len(state.labels)), 0)

@@ -19,6 +19,10 @@ class ConfigError(JaxalError):
     """A setting that is unknown, out of range, or in conflict with results that are there."""
 
 
+class StrategyError(ConfigError):
+    """A strategy of one's own that fails or returns what cannot be. Its author's error, if any, is the cause."""
+
+
 def unknown(kind: str, name: str, known) -> str:
     """'unknown strategy 'margn': did you mean margin?', or the list of what is known when nothing is close."""
     known = list(known)

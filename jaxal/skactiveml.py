@@ -44,7 +44,7 @@ class Strategy(SingleAnnotatorPoolQueryStrategy):
             X, y, candidates, batch_size, return_utilities, reset=True
         )
         _, free = self._transform_candidates(candidates, X, y, enforce_mapping=True)
-        made = strategies.make(self.strategy, self.variant, **(self.settings or {}))
+        made = strategies.make(self.strategy, self.variant, self.settings)
         if return_utilities and not made.pointwise:
             raise ConfigError(
                 f"{self.strategy} has no utilities: what a row is worth to it depends on the others picked"
@@ -58,16 +58,16 @@ class Strategy(SingleAnnotatorPoolQueryStrategy):
         classes, codes = np.unique(y[labeled], return_inverse=True)
         chosen, scores = labeling.choose(
             Pool(X[rows]),
-            np.searchsorted(rows, labeled),
-            codes,
-            max(1, len(classes)),
-            self.strategy,
-            len(free) if return_utilities else batch_size,
-            int(self.random_state_.randint(2**31)),
-            None if probabilities is None else probabilities[rows],
+            labeled_rows=np.searchsorted(rows, labeled),
+            codes=codes,
+            n_classes=max(1, len(classes)),
+            strategy=self.strategy,
+            batch_size=len(free) if return_utilities else batch_size,
+            seed=int(self.random_state_.randint(2**31)),
+            probabilities=None if probabilities is None else probabilities[rows],
             C=self.C,
             variant=self.variant,
-            **(self.settings or {}),
+            options=self.settings,
         )
         chosen = rows[chosen]
         if not return_utilities:

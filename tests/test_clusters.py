@@ -304,7 +304,7 @@ def test_dropquery_needs_our_classifier_and_a_mask():
     with pytest.raises(ConfigError, match="given probabilities"):
         jaxal.query(X, strategy="dropquery", batch_size=3, probabilities=np.full((30, 2), 0.5))
     with pytest.raises(ConfigError, match="n_masks"):
-        make("dropquery", n_masks=0)
+        make("dropquery", options={"n_masks": 0})
 
 
 @pytest.mark.parametrize("variant, same", [("skactiveml", True), ("official", False)])

@@ -217,7 +217,7 @@ def test_labels_that_cannot_be_used_are_named(stored, tmp_path, text, message):
     with pytest.raises(JaxalError) as e:
         rows, labels = labels_.read_labels(path, stored)
         codes, n_classes = labels_.encode(labels, stored.class_names, path)
-        labeling.choose(stored, rows, codes, n_classes, "margin", 3)
+        labeling.choose(stored, labeled_rows=rows, codes=codes, n_classes=n_classes, strategy="margin", batch_size=3)
     assert message in str(e.value) and "\n" not in str(e.value).strip()
 
 

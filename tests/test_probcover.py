@@ -35,7 +35,7 @@ def balls(graph, n):
 
 def check_picks(X, variant, n_labeled, batch_size, cycles=3, **settings):
     rng = np.random.default_rng(0)
-    strategy = make("probcover", variant, **settings)
+    strategy = make("probcover", variant, settings)
     labels = np.full((2, len(X)), -1, np.int32)
     for row in labels:
         row[rng.choice(len(X), n_labeled, replace=False)] = 0
@@ -149,7 +149,7 @@ def test_a_stored_pool_keeps_its_graph(tmp_path, monkeypatch):
     np.testing.assert_array_equal(first.degrees, again.degrees)
     assert first.limit == again.limit
     monkeypatch.undo()
-    make("probcover", delta=0.3).prepare(pool, key)  # another radius is another graph
+    make("probcover", options={"delta": 0.3}).prepare(pool, key)  # another radius is another graph
     make("probcover").prepare(pool.cap(50), key)  # and so is another pool
     assert len(list(folder.glob("probcover-*.cache"))) == 3
     caches[0].write_bytes(b"not a graph")  # damaged: computed again
@@ -165,4 +165,4 @@ def test_a_radius_too_small_for_any_pair_is_said():
 def test_settings_out_of_range():
     for settings in ({"delta": -1.0}, {"alpha": 1.5}, {"delta": float("nan")}):
         with pytest.raises(ConfigError, match="probcover"):
-            make("probcover", **settings)
+            make("probcover", options=settings)

@@ -88,4 +88,4 @@ def test_their_strategies_run_in_ours():
     )
     assert again.picks["row"].to_list() == by["skactiveml:Falcun"]
     with pytest.raises(ConfigError, match="setting of skactiveml:Falcun"):
-        make("skactiveml:Falcun", gama=3)
+        make("skactiveml:Falcun", options={"gama": 3})

@@ -223,7 +223,7 @@ def test_rows_in_another_order_give_the_same_picks(name):
         state = state_of(rng, n=90, dtype=np.float64)
         order = rng.permutation(90)
         moved = State(state.X[order], state.labels[:, order], state.params, None, 8)
-        strategy = make(name, delta=0.9) if name == "probcover" else make(name)
+        strategy = make(name, options={"delta": 0.9}) if name == "probcover" else make(name)
         keys = loop.keys([0, 1, 2], 1)
         rows, scores = choose(strategy, keys, state)
         again, scores_again = choose(strategy, keys, moved)
@@ -269,7 +269,7 @@ def test_the_contract_test_catches_what_it_promises():
 )  # fmt: skip
 def test_settings_that_cannot_be(name, settings):
     with pytest.raises(ConfigError, match=f"{name}.{next(iter(settings))} is"):
-        make(name, **settings)
+        make(name, options=settings)
 
 
 def test_names_registration_and_unknown_ones():
@@ -282,7 +282,7 @@ def test_names_registration_and_unknown_ones():
     with pytest.raises(ConfigError, match="did you mean margin"):
         make("margn")
     with pytest.raises(ConfigError, match="no settings"):
-        make("margin", n_masks=3)
+        make("margin", options={"n_masks": 3})
     for name in ("nowhere:nothing", "test_strategies:nothing", ":nothing"):
         with pytest.raises(ConfigError, match="cannot load"):
             make(name)

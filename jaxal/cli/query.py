@@ -40,7 +40,17 @@ def query(dataset, model, store, labeled, strategy, batch_size, seed, normalize,
     rows, labels = read_labels(labeled, pool) if labeled else ([], [])
     codes, n_classes = encode(labels, pool.class_names, labeled)
     pool = pool.normalized() if normalize else pool
-    rows, scores = choose(pool, rows, codes, n_classes, strategy, batch_size, seed, **settings, **given)
+    rows, scores = choose(
+        pool,
+        labeled_rows=rows,
+        codes=codes,
+        n_classes=n_classes,
+        strategy=strategy,
+        batch_size=batch_size,
+        seed=seed,
+        options=given,
+        **settings,
+    )
     format_ = format_ or ("jsonl" if out and out.suffix == ".jsonl" else "csv")
     text = _batch(describe(pool, rows, scores), format_)
     if out is None:

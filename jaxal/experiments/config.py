@@ -113,7 +113,7 @@ def check(pool: Pool, config: Config) -> None:
         if name not in config.strategies:
             raise ConfigError(f"a setting for {name}, which is not among the strategies {', '.join(config.strategies)}")
     for name, settings in config.of_strategies().items():
-        strategies.make(name, config.variant, **settings)
+        strategies.make(name, config.variant, settings)
     if pool.y is None or (pool.y < 0).any():
         raise ConfigError("a run needs a label for every row of the pool; to choose rows to label, use `query`")
     if pool.X_test is None or pool.y_test is None:

@@ -171,7 +171,7 @@ def _run_all(pool: Pool, config: Config, identity: dict, folder: Path | None, fo
         if not blocks:
             on_cycle(Progress(name, config.cycles, config.cycles, None))
         for seeds in blocks:
-            strategy = strategies.make(name, config.variant, **config.settings.get(name, {}))
+            strategy = strategies.make(name, config.variant, config.settings.get(name))
             position = _run_one(pool, problem(), strategy, start, config, settings, seeds, folder, on_cycle)
             tables = _tables(pool, settings, seeds, config.schedule, position)
             if folder is None:

@@ -1,6 +1,9 @@
 """Which rows to label next: one query, for people who label."""
 
+import reprlib
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,11 +11,12 @@ import numpy as np
 
 from jaxal import strategies as strategies_
 from jaxal.data.pool import Pool
-from jaxal.errors import ConfigError, DataError
+from jaxal.errors import DataError
 from jaxal.experiments import loop
 from jaxal.experiments.config import check_values
 from jaxal.numerics import logreg
 from jaxal.numerics.blocks import to_device
+from jaxal.strategies.interface import check_setting
 
 
 def query(
@@ -24,42 +28,49 @@ def query(
     seed: int = 0,
     n_classes: int | None = None,
     probabilities=None,
-    **settings,
+    *,
+    C: float = 1.0,
+    variant: str = "official",
+    **options,
 ) -> np.ndarray:
     """The next rows of a pool to label.
 
     Args:
-        X: (N, D) embeddings.
+        X: (N, D) embeddings, or a `Pool`.
         labeled_rows, labels: (L,) the rows labeled so far and their labels, integers or strings. None yet is fine:
             every class then counts as equally likely.
-        n_classes: C when more classes exist than were labeled. Only probcover's radius depends on it.
-        probabilities: (N, C) of a classifier of your own; jaxal then fits none.
-        settings: `variant`, `C`, and the strategy's own.
+        strategy: a name, or `module:function`.
+        batch_size: how many rows to choose.
+        n_classes: the number of classes, when there are more than were labeled. Only probcover's radius depends on it.
+        probabilities: (N, n_classes) of a classifier of your own; jaxal then fits none.
+        C: inverse penalty strength of jaxal's classifier. variant: "official" or "skactiveml".
+        options: the strategy's own, such as `k=10`.
     Returns: row numbers (B,) int64 in pick order: distinct, never labeled ones, exactly min(batch_size, unlabeled).
-    Raises: DataError or ConfigError, one sentence.
+    Raises: DataError or ConfigError, one sentence; StrategyError for a strategy of your own.
     Cost: one fit and one selection.
     """
     pool = X if isinstance(X, Pool) else Pool(X)
-    labels = np.asarray(labels if len(labels) else np.zeros(0, np.int32))
-    unlabeled = [label for label in labels.ravel().tolist() if label is None or label in (-1, "") or label != label]
-    if unlabeled:
-        raise DataError(f"labels has {unlabeled[0]!r}, which is no label: give only the rows that are labeled")
-    classes, codes = np.unique(labels, return_inverse=True)
-    return choose(
+    classes, codes = _encode(labels)
+    n_classes = 1 if n_classes is None else check_setting("n_classes", n_classes, int, 1)
+    rows, _ = choose(
         pool,
-        labeled_rows,
-        codes,
-        max(len(classes), n_classes or 1),
-        strategy,
-        batch_size,
-        seed,
-        probabilities,
-        **settings,
-    )[0]
+        labeled_rows=labeled_rows,
+        codes=codes,
+        n_classes=max(len(classes), n_classes),
+        strategy=strategy,
+        batch_size=batch_size,
+        seed=seed,
+        probabilities=probabilities,
+        C=C,
+        variant=variant,
+        options=options,
+    )
+    return rows
 
 
 def choose(
     pool: Pool,
+    *,
     labeled_rows,
     codes,
     n_classes: int,
@@ -67,50 +78,78 @@ def choose(
     batch_size: int,
     seed: int = 0,
     probabilities=None,
-    *,
     C: float = 1.0,
     variant: str = "official",
-    **settings,
+    options: Mapping[str, Any] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`query` for labels that are class numbers 0..n_classes-1: rows (B,) and their scores (B,)."""
+    """`query` for labels that are class numbers, (L,) in 0..n_classes-1: rows (B,) and the strategy's scores (B,)."""
     n = len(pool.X)
-    rows = np.asarray(labeled_rows).reshape(-1)
-    if len(rows) and rows.dtype.kind not in "iu":
-        raise DataError(f"labeled_rows must be row numbers, integers; they are {rows.dtype}")
-    rows = rows.astype(np.int64)
+    rows = _row_numbers(labeled_rows, n)
     if len(rows) != len(codes):
         raise DataError(f"{len(rows)} labeled rows but {len(codes)} labels")
-    if len(rows) and not (rows.min() >= 0 and rows.max() < n):
-        raise DataError(f"labeled row {rows[(rows < 0) | (rows >= n)][0]} is not in the pool: it has rows 0 to {n - 1}")
-    if len(np.unique(rows)) < len(rows):
-        values, counts = np.unique(rows, return_counts=True)
-        raise DataError(f"row {values[counts > 1][0]} is labeled twice")
-    if batch_size < 1:
-        raise ConfigError(f"batch_size is {batch_size}: it must be at least 1")
+    batch_size = check_setting("batch_size", batch_size, int, 1)
+    seed = check_setting("seed", seed, int, 0, most=2**32 - 1)
     check_values([seed], C, variant)
-    made = strategies_.make(strategy, variant, **settings)
+    made = strategies_.make(strategy, variant, options)
+    given = None if probabilities is None else _probabilities(probabilities, n, pool.X.dtype)
     batch_size = min(batch_size, n - len(rows))
     if batch_size == 0:
         return np.zeros(0, np.int64), np.zeros(0, pool.X.dtype)
     with jax.enable_x64(pool.X.dtype == np.float64):
         X = to_device(pool.X)
-        given = None if probabilities is None else jnp.log(_probabilities(probabilities, n, X.dtype))[None]
         params = logreg.zeros(1, n_classes, X.shape[1], X.dtype)
         if len(rows) and given is None:
             params = logreg.fit_rows(X, rows[None], np.asarray(codes)[None], params, C).params
         labels = np.full((1, n), -1, np.int32)
         labels[0, rows] = codes
-        state = strategies_.State(X, jnp.asarray(labels), params, given, batch_size)
+        log_probabilities = None if given is None else jnp.log(given)[None]
+        state = strategies_.State(X, jnp.asarray(labels), params, log_probabilities, batch_size)
         if pool.class_names is None:
             pool = replace(pool, class_names=tuple(map(str, range(n_classes))))
         aux = loop.prepare(made, pool)
         keys = loop.keys([seed], len(rows))
         chosen, scores, _ = loop.compiled(made)(keys, aux, made.init(aux, state), state)
+        strategies_.check_picks(strategy, chosen, scores, labels, batch_size)
         return np.asarray(chosen[0], np.int64), np.asarray(scores[0])
 
 
+def _encode(labels) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct labels in order, and for each label which of them it is, (L,)."""
+    try:
+        values = np.asarray(labels if len(labels) else np.zeros(0, np.int32))
+        if values.ndim != 1:
+            raise ValueError("no vector")
+        missing = [label for label in values.tolist() if label is None or label in (-1, "") or label != label]
+        if not missing:
+            return np.unique(values, return_inverse=True)
+    except (TypeError, ValueError) as e:  # also of kinds that have no order among them
+        raise DataError(f"labels must be a vector of integers or strings, not {reprlib.repr(labels)}") from e
+    raise DataError(f"labels has {missing[0]!r}, which is no label: give only the rows that are labeled")
+
+
+def _row_numbers(labeled_rows, n: int) -> np.ndarray:
+    """Rows (L,) int64: distinct ones of a pool of n rows."""
+    try:
+        rows = np.asarray(labeled_rows).reshape(-1)
+    except ValueError as e:  # lists of different lengths
+        raise DataError(f"labeled_rows must be row numbers, integers: {e}") from e
+    if len(rows) and rows.dtype.kind not in "iu":
+        raise DataError(f"labeled_rows must be row numbers, integers; they are {rows.dtype}")
+    outside = rows[(rows < 0) | (rows >= n)]
+    if len(outside):
+        raise DataError(f"labeled row {outside[0]} is not in the pool: it has rows 0 to {n - 1}")
+    values, counts = np.unique(rows.astype(np.int64), return_counts=True)
+    if len(values) < len(rows):
+        raise DataError(f"row {values[counts > 1][0]} is labeled twice")
+    return rows.astype(np.int64)
+
+
 def _probabilities(probabilities, n: int, dtype) -> np.ndarray:
-    p = np.asarray(probabilities, dtype)
+    """(n, n_classes), finite and not negative; a row need not sum to 1."""
+    try:
+        p = np.asarray(probabilities, dtype)
+    except (TypeError, ValueError) as e:
+        raise DataError(f"probabilities must be numbers: {e}") from e
     if p.ndim != 2 or len(p) != n:
         raise DataError(f"probabilities must be ({n}, n_classes), a row for every row of the pool; they are {p.shape}")
     if not (np.isfinite(p).all() and (p >= 0).all() and (p.sum(axis=1) > 0).all()):

@@ -3,10 +3,23 @@
 import sys
 from types import ModuleType
 
+from jaxal.strategies.checks import check_picks
 from jaxal.strategies.interface import State, Strategy, by_logits, per_seed, pick_best
 from jaxal.strategies.registry import IPS, STRATEGIES, make, names, register
 
-__all__ = ["IPS", "STRATEGIES", "State", "Strategy", "by_logits", "make", "names", "per_seed", "pick_best", "register"]
+__all__ = [
+    "IPS",
+    "STRATEGIES",
+    "State",
+    "Strategy",
+    "by_logits",
+    "check_picks",
+    "make",
+    "names",
+    "per_seed",
+    "pick_best",
+    "register",
+]
 
 
 class _Callable(ModuleType):

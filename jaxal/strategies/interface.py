@@ -1,17 +1,23 @@
 """What a query strategy is, and what it sees. Whatever differs by seed has an explicit leading axis S."""
 
 import math
+import reprlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from numbers import Integral, Real
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 from jaxal.errors import ConfigError
 from jaxal.numerics import blocks, logreg
+from jaxal.strategies.checks import call, check_scores, name_of
+
+_LARGEST = {int: np.iinfo(np.int32).max, float: float(np.finfo(np.float32).max)}
 
 
 @partial(
@@ -72,16 +78,19 @@ class Strategy(NamedTuple):
     pointwise: bool = False  # the score of a row does not depend on the others picked: all rows have one
 
 
-def per_seed(score: Callable) -> Strategy:
+def per_seed(score: Callable, name: str | None = None) -> Strategy:
     """A strategy from a function of one seed, `score(key, state) -> (N,)`: the B best unlabeled rows, ties at random.
 
-    The function is vmapped over seeds and sees a `State` without the seed axis.
+    The function is vmapped over seeds and sees a `State` without the seed axis. Its scores are floats, and NaN counts
+    as lowest. Errors call the strategy by its `name`, which is `module:function` unless given.
     """
+    name = name or name_of(score)
 
     def select(keys, aux, carry, state):
         def one(key, state):
             score_key, tie_key = jax.random.split(key)
-            return pick_best(tie_key, score(score_key, state), state.labeled, state.batch_size)
+            scores = check_scores(name, call(name, score, score_key, state), len(state.labels))
+            return pick_best(tie_key, scores, state.labeled, state.batch_size)
 
         axes = replace(state, X=None, labels=0, params=0, log_probabilities=0)
         rows, scores = jax.vmap(one, in_axes=(0, axes))(keys, state)
@@ -92,9 +101,13 @@ def per_seed(score: Callable) -> Strategy:
 
 def by_logits(score: Callable) -> Strategy:
     """A strategy from a function of logits alone, `score(logits (C, R)) -> (R,)`: reads the pool once, in blocks."""
+    name = name_of(score)
+
+    def one(logits):
+        return check_scores(name, call(name, score, logits), logits.shape[1])
 
     def select(keys, aux, carry, state):
-        scores = state.map_logits(jax.vmap(score))
+        scores = state.map_logits(jax.vmap(one))
         rows, best = jax.vmap(pick_best, in_axes=(0, 0, 0, None))(keys, scores, state.labeled, state.batch_size)
         return rows, best, carry
 
@@ -122,14 +135,19 @@ def pick_best(key, scores, labeled, batch_size: int):
     return rows, scores[rows]
 
 
-def check_setting(name: str, value, kind: type, least, most=math.inf):
-    """A strategy's setting, a number of this kind between two others. Raises ConfigError."""
-    if isinstance(value, bool) or not isinstance(value, kind if kind is int else (int, float)):
-        raise ConfigError(f"{name} is {value!r}: it must be a {'whole ' * (kind is int)}number")
-    if not least <= value <= most:
-        beyond = f"between {least} and {most}" if most < math.inf else f"at least {least}"
-        raise ConfigError(f"{name} is {value}: it must be {beyond}")
-    return value
+def check_setting(name: str, value, kind: type[int] | type[float], least, most=None):
+    """The setting as Python's own number of this kind; it may be NumPy's, and must be within the limits.
+
+    Without `most`, what an int32 or a float32 holds. Raises ConfigError.
+    """
+    if isinstance(value, bool | np.bool_) or not isinstance(value, Integral if kind is int else Real):
+        raise ConfigError(f"{name} is {reprlib.repr(value)}: it must be a {'whole ' * (kind is int)}number")
+    if not least <= value <= (math.inf if most is None else most):
+        limits = f"at least {least}" if most is None else f"between {least} and {most}"
+        raise ConfigError(f"{name} is {reprlib.repr(value)}: it must be {limits}")
+    if most is None and value > _LARGEST[kind]:
+        raise ConfigError(f"{name} is {reprlib.repr(value)}: that is too large")
+    return kind(value)
 
 
 def _nothing(*_):

@@ -1,10 +1,11 @@
 """Query strategies by name. A new one is one file beside this one and one line in `STRATEGIES`."""
 
 import inspect
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from importlib import import_module
 from importlib.metadata import entry_points
+from typing import Any
 
 from jaxal.errors import ConfigError, unknown
 from jaxal.strategies._badge import badge
@@ -15,9 +16,10 @@ from jaxal.strategies._margin import margin
 from jaxal.strategies._probcover import probcover
 from jaxal.strategies._random import random
 from jaxal.strategies._typiclust import typiclust
+from jaxal.strategies.checks import call
 from jaxal.strategies.interface import Strategy, per_seed
 
-# name -> factory(variant, **settings) -> Strategy
+# name -> factory(variant, **options) -> Strategy
 STRATEGIES: dict[str, Callable[..., Strategy]] = {
     "random": random,
     "margin": margin,
@@ -33,13 +35,14 @@ STRATEGIES: dict[str, Callable[..., Strategy]] = {
 IPS = ("random", "coreset", "typiclust", "probcover")
 
 _registered: dict[str, Callable[..., Strategy]] = {}
+_made: dict[tuple, Strategy] = {}
 
 
 def register(name: str, strategy: Callable | Strategy) -> None:
     """Make a strategy of your own available by name: a `Strategy`, or a function `score(key, state) -> (N,)`."""
     if name in STRATEGIES:
         raise ConfigError(f"the strategy name '{name}' is taken by jaxal's own: choose another one")
-    _registered[name] = _factory(strategy)
+    _registered[name] = _factory(name, strategy)
 
 
 def names() -> list[str]:
@@ -47,45 +50,68 @@ def names() -> list[str]:
     return [*STRATEGIES, *_registered, *(e.name for e in entry_points(group="jaxal.strategies"))]
 
 
-@cache  # the same object for the same settings, so that jax.jit finds what it compiled
-def _make(factory, variant, settings) -> Strategy:
-    return factory(variant=variant, **dict(settings))
+def make(name: str, variant: str = "official", options: Mapping[str, Any] | None = None) -> Strategy:
+    """The strategy called `name`, or at `module:attribute`, with options of its own, such as {"n_masks": 20}.
 
-
-def make(name: str, variant: str = "official", **settings) -> Strategy:
-    """The strategy called `name`, or at `module:attribute`, with its settings (`n_masks=20`)."""
-    factory = _find(name)
-    known = [p for p in inspect.signature(factory).parameters if p != "variant"]
-    for setting in settings:
-        if setting not in known:
+    Returns: the same object for the same arguments, so that jax.jit finds what it compiled.
+    Raises: ConfigError for an unknown name or option, for an option that cannot be, and for code that does not load.
+    """
+    factory, options = _find(name), _checked(name, options)
+    known = [parameter for parameter in inspect.signature(factory).parameters if parameter != "variant"]
+    for option in options:
+        if option not in known:
             raise ConfigError(
-                unknown(f"setting of {name}", setting, known) if known else f"{name} has no settings (got '{setting}')"
+                unknown(f"setting of {name}", option, known) if known else f"{name} has no settings (got '{option}')"
             )
-    return _make(factory, variant, tuple((name, _hashable(settings[name])) for name in sorted(settings)))
+    key = (factory, variant, _frozen(options))
+    try:
+        known_before = key in _made
+    except TypeError:  # an option that has no hash
+        return factory(variant=variant, **options)
+    if not known_before:
+        _made[key] = factory(variant=variant, **options)
+    return _made[key]
 
 
-def _hashable(value):
-    return tuple(map(_hashable, value)) if isinstance(value, list) else value
+def _checked(name: str, options) -> dict[str, Any]:
+    if options is not None and not (isinstance(options, Mapping) and all(isinstance(key, str) for key in options)):
+        raise ConfigError(f"the settings of {name} are {options!r}: give a dictionary, such as {{'k': 10}}")
+    return dict(options or {})
 
 
-def _find(name: str):
+def _frozen(value):
+    """A value to look up by, of which 1, 1.0 and True are three; it has a hash if what it is made of has."""
+    if isinstance(value, Mapping):
+        return dict, frozenset((key, _frozen(item)) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return list, tuple(map(_frozen, value))
+    return type(value), value
+
+
+def _find(name: str) -> Callable[..., Strategy]:
+    if not isinstance(name, str):
+        raise ConfigError(f"a strategy is given by its name, not as {name!r}: `jaxal.register` names one of your own")
     known = STRATEGIES | _registered
     if name in known:
         return known[name]
     for entry in entry_points(group="jaxal.strategies", name=name):
-        return _factory(entry.load())
+        return _loaded(name, entry.load)
     if ":" not in name:
         raise ConfigError(unknown("strategy", name, names()) + "; your own is given as module:function")
     module, _, attribute = name.partition(":")
     if module == "skactiveml":
         return _theirs(attribute)
+    return _loaded(name, lambda: getattr(import_module(module), attribute))
+
+
+def _loaded(name: str, load: Callable) -> Callable[..., Strategy]:
+    """The factory of a strategy in somebody else's module, whose import may raise anything."""
     try:
-        loaded = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as e:
-        raise ConfigError(f"cannot load the strategy '{name}': {e}") from e
-    if not (callable(loaded) or isinstance(loaded, Strategy)):
-        raise ConfigError(f"the strategy '{name}' is neither a function score(key, state) nor a Strategy")
-    return _factory(loaded)
+        strategy = load()
+    except (Exception, SystemExit) as e:
+        kind = "" if isinstance(e, ImportError | AttributeError) else f"{type(e).__name__}: "
+        raise ConfigError(f"cannot load the strategy '{name}': {kind}{e}") from e
+    return _factory(name, strategy)
 
 
 @cache
@@ -97,8 +123,18 @@ def _theirs(name: str):
     return foreign.factory(name)
 
 
-@cache
-def _factory(strategy: Callable | Strategy) -> Callable[..., Strategy]:
-    """Third parties give a Strategy or a score function; settings and variants are theirs to close over."""
-    made = strategy if isinstance(strategy, Strategy) else per_seed(strategy)
+def _factory(name: str, strategy: Callable | Strategy) -> Callable[..., Strategy]:
+    """Third parties give a Strategy or a score function; options and variants are theirs to close over."""
+    if not (callable(strategy) or isinstance(strategy, Strategy)):
+        raise ConfigError(f"the strategy '{name}' is neither a function score(key, state) nor a Strategy")
+    return _named(name, strategy)
+
+
+@cache  # the same object whenever a name is looked up
+def _named(name: str, strategy: Callable | Strategy) -> Callable[..., Strategy]:
+    if isinstance(strategy, Strategy):
+        parts = {part: partial(call, name, getattr(strategy, part)) for part in ("prepare", "init", "select")}
+        made = strategy._replace(**parts)
+    else:
+        made = per_seed(strategy, name)
     return lambda variant: made
