@@ -8,33 +8,53 @@ Importing this configures nothing and starts no backend: each name is loaded whe
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jaxal import strategies
+    from jaxal.data.pool import Pool, load
+    from jaxal.errors import JaxalError
+    from jaxal.experiments.experiment import Result, run
+    from jaxal.experiments.initial_pools import initial_pools
+    from jaxal.labeling.query import query
+    from jaxal.strategies import State, Strategy, by_logits, per_seed, register
 
 __version__ = "0.1.0"
 
-_HOME = {
-    "Pool": "jaxal.data.pool",
-    "load": "jaxal.data.pool",
-    "run": "jaxal.experiments.experiment",
-    "initial_pools": "jaxal.experiments.experiment",
-    "Result": "jaxal.experiments.experiment",
-    "query": "jaxal.labeling.query",
-    "strategies": "jaxal.strategies",
-    "Strategy": "jaxal.strategies",
-    "State": "jaxal.strategies",
-    "per_seed": "jaxal.strategies",
-    "by_logits": "jaxal.strategies",
-    "register": "jaxal.strategies",
-    "JaxalError": "jaxal.errors",
-}
+__all__ = [
+    "JaxalError",
+    "Pool",
+    "Result",
+    "State",
+    "Strategy",
+    "__version__",
+    "by_logits",
+    "initial_pools",
+    "load",
+    "per_seed",
+    "query",
+    "register",
+    "run",
+    "strategies",
+]
 
-__all__ = [*_HOME, "__version__"]
+_MODULES = {  # where the names are, as above
+    "jaxal.data.pool": ("Pool", "load"),
+    "jaxal.errors": ("JaxalError",),
+    "jaxal.experiments.experiment": ("Result", "run"),
+    "jaxal.experiments.initial_pools": ("initial_pools",),
+    "jaxal.labeling.query": ("query",),
+    "jaxal.strategies": ("State", "Strategy", "by_logits", "per_seed", "register"),
+}
 
 
 def __getattr__(name: str):
-    if name not in _HOME:
-        raise AttributeError(f"module 'jaxal' has no attribute '{name}'")
-    module = import_module(_HOME[name])
-    return module if _HOME[name] == f"jaxal.{name}" else getattr(module, name)
+    if name == "strategies":
+        return import_module("jaxal.strategies")
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(import_module(module), name)
+    raise AttributeError(f"module 'jaxal' has no attribute '{name}'")
 
 
 def __dir__():
