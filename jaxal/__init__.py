@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from jaxal import strategies
     from jaxal.data.pool import Pool, load
     from jaxal.errors import JaxalError
-    from jaxal.experiments.experiment import Result, initial_pools, run
+    from jaxal.experiments.experiment import Result, run
+    from jaxal.experiments.initial_pools import initial_pools
     from jaxal.labeling.query import query
     from jaxal.strategies import State, Strategy, by_logits, per_seed, register
 
@@ -40,7 +41,8 @@ __all__ = [
 _MODULES = {  # where the names are, as above
     "jaxal.data.pool": ("Pool", "load"),
     "jaxal.errors": ("JaxalError",),
-    "jaxal.experiments.experiment": ("Result", "initial_pools", "run"),
+    "jaxal.experiments.experiment": ("Result", "run"),
+    "jaxal.experiments.initial_pools": ("initial_pools",),
     "jaxal.labeling.query": ("query",),
     "jaxal.strategies": ("State", "Strategy", "by_logits", "per_seed", "register"),
 }

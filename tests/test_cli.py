@@ -113,7 +113,7 @@ def test_run_is_the_library_run(here, world):
 
 def test_options_arrive(here, world, monkeypatch):
     seen = {}
-    monkeypatch.setattr(experiment, "run", lambda pool, names, seeds, **kw: seen.update(kw, seeds=seeds) or stop())
+    monkeypatch.setattr(experiment, "run_config", lambda pool, config, **kw: seen.update(vars(config), **kw) or stop())
     stop = lambda: (_ for _ in ()).throw(jaxal.JaxalError("enough"))  # noqa: E731
     common = ["run", "-d", "toy"]
     expected = {"batch_size": 4, "initial_size": 6, "cycles": 3, "pool_size": 90, "variant": "skactiveml", "C": 0.5,
@@ -151,14 +151,14 @@ def test_a_pool_of_other_sizes_than_the_study_says_so(here):
 
 
 def test_fits_that_do_not_converge_are_told(here, monkeypatch):
-    run = experiment.run
+    run = experiment.run_config
 
     def unconverged(*arguments, **settings):
         result = run(*arguments, **settings)
         result.tables.results["converged"] = result.tables.results["cycle"] > 0
         return result
 
-    monkeypatch.setattr(experiment, "run", unconverged)
+    monkeypatch.setattr(experiment, "run_config", unconverged)
     result = call("run", "-d", "toy", *SHORT, "--out", "out")
     assert "warning: 10 of 30 fits did not converge" in result.stderr
 

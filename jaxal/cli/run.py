@@ -55,8 +55,7 @@ def run(dataset, model, store, strategies, seeds, initial, set_, out, force, **s
     )
     with Bar(len(config.strategies) * config.cycles) as bar:
         try:
-            result = experiment.run(pool, config.strategies, config.seeds, initial_size=initial, out=out, force=force,
-                                    on_cycle=bar.show, **settings)  # fmt: skip
+            result = experiment.run_config(pool, config, out=out, force=force, on_cycle=bar.show)
         except KeyboardInterrupt:
             raise click.ClickException("interrupted: the same command goes on where this stopped") from None
     curves = result.to_pandas()
@@ -87,24 +86,19 @@ def ips(dataset, model, store, selections, sizes, seeds, out, force, **settings)
     seeds = parse_seeds(seeds)
     names = [name.strip() for name in selections.split(",") if name.strip()]
     start_jax()
-    from jaxal.experiments import experiment
-    from jaxal.experiments.config import configure, default_folder
+    from jaxal.experiments import initial_pools
     from jaxal.reporting.curves import draw, table
 
     try:
-        sizes = experiment.IPS_SIZES if sizes is None else [int(size) for size in sizes.split(",") if size]
+        sizes = initial_pools.SIZES if sizes is None else [int(size) for size in sizes.split(",") if size]
     except ValueError:
         raise ConfigError(f"--sizes {sizes}: give numbers of rows, such as 20,100,500") from None
     pool = load_pool(dataset, model, store)
-    if out is None:
-        folder = default_folder(pool, configure(pool, seeds=seeds, ips="each", **settings))
-        out = folder.with_name(folder.name.replace(f"-{pool.model}-", f"-{pool.model}-ips-"))
-    n = min(len(pool.X), settings["pool_size"] or len(pool.X))
-    with Bar(len(dict.fromkeys(names)) * len({min(size, n) for size in sizes}), unit="pool") as bar:
+    steps = initial_pools.configure(pool, names, sizes, seeds, **settings)
+    out = out or initial_pools.default_folder(pool, steps)
+    with Bar(len(steps), unit="pool") as bar:
         try:
-            result = experiment.initial_pools(
-                pool, names, sizes, seeds, out=out, force=force, on_pool=bar.show, **settings
-            )
+            result = initial_pools.run_configs(pool, steps, out=out, force=force, on_pool=bar.show)
         except KeyboardInterrupt:
             raise click.ClickException("interrupted: the same command goes on where this stopped") from None
     measured = result.to_pandas()

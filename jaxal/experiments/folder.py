@@ -1,70 +1,88 @@
 """A results folder: locked while a run writes to it, and refused to a run of other settings."""
 
 import json
+import os
 import platform
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import jax
 
 from jaxal import __version__
-from jaxal.data.files import atomic_write, make_folders, remove_temporaries
+from jaxal.data.files import atomic_write, locked, make_folders, remove_temporaries
 from jaxal.errors import ConfigError, StoreError
 from jaxal.experiments.config import Config
 
 
 @contextmanager
-def opened(folder: Path):
-    """The results folder, made if need be, locked against a second run at the same time, and swept."""
-    make_folders(folder)
-    try:
-        lock = (folder / ".lock").open("a")
-    except OSError as e:
-        raise StoreError(f"cannot write results to {folder} ({e.strerror}): choose another folder with --out") from e
-    with lock:
-        try:
-            import fcntl
+def opened(folder: Path) -> Iterator[None]:
+    """The results folder, made if need be, locked against a second run at the same time, and swept.
 
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StoreError(f"another run is writing to {folder}: wait for it, or choose another --out") from None
-        except (ImportError, OSError):
-            pass  # Windows and some network file systems have no such locks
+    Raises StoreError when it cannot be written to, or another run is writing to it.
+    """
+    make_folders(folder)
+    if not os.access(folder, os.W_OK):
+        raise StoreError(f"cannot write results to {folder} (Permission denied): choose another folder with --out")
+    with locked(folder, f"another run is writing to {folder}: wait for it, or choose another --out"):
         remove_temporaries(folder)
         remove_temporaries(folder / "journal")
         yield
 
 
-def settle(folder: Path, config: Config, identity: dict) -> None:
-    """Refuse a folder of other settings, naming them; else add this run's strategies and seeds to its config.json."""
+def settle(folder: Path, config: Config, identity: Mapping[str, str]) -> None:
+    """Refuse a folder of other settings, naming them; else add this run's strategies and seeds to its config.json.
+
+    Raises ConfigError for other settings, StoreError when config.json is damaged or cannot be written.
+    """
     path = folder / "config.json"
+    shared, options = {**identity, **config.shared()}, config.options()
     new = {
-        **identity,
-        **config.shared(),
-        "settings": config.of_strategies(),
+        **shared,
+        "settings": options,
         "seeds": list(config.seeds),
         "versions": {"jaxal": __version__, **{name: version(name) for name in ("jax", "jaxlib", "optax", "numpy")}},
         "python": platform.python_version(),
         "device": str(jax.devices()[0]),
     }
-    if path.exists():
-        try:
-            old = json.loads(path.read_text())
-            seeds = sorted({*old["seeds"], *new["seeds"]})
-            differs = [k for k in {**identity, **config.shared()} if old[k] != new[k]]
-            clash = [
-                s for s, values in new["settings"].items() if s in old["settings"] and old["settings"][s] != values
-            ]
-        except (OSError, ValueError, KeyError, TypeError) as e:
-            raise StoreError(f"{path} is damaged ({e!r}): move the folder away, or choose another --out") from e
-        names = ["pool (other embeddings or labels)" for k in differs if k == "pool"]
-        names += [f"{k} ({old[k]!r} there, {new[k]!r} now)" for k in differs if k != "pool"]
-        names += [f"settings of {s} ({old['settings'][s]} there, {new['settings'][s]} now)" for s in clash]
+    old = _read(path, shared)
+    if old is not None:
+        # through JSON, as the old ones: a tuple is a list there
+        differ = [
+            s for s in options if s in old["settings"] and old["settings"][s] != json.loads(json.dumps(options[s]))
+        ]
+        names = [
+            "pool (other embeddings or labels)" if k == "pool" else f"{k} ({old[k]!r} there, {new[k]!r} now)"
+            for k in shared
+            if old[k] != new[k]
+        ]
+        names += [f"settings of {s} ({old['settings'][s]} there, {options[s]} now)" for s in differ]
         if names:
             raise ConfigError(f"{folder} holds results of another config: {'; '.join(names)}; choose another --out")
-        new["settings"] = old["settings"] | new["settings"]
-        new["seeds"] = seeds
+        new["settings"] = old["settings"] | options
+        new["seeds"] = sorted({*old["seeds"], *config.seeds})
     text = json.dumps(new, indent=1)
-    if not path.exists() or path.read_text() != text:
+    if old is None or path.read_text() != text:
         atomic_write(path, text.encode())
+
+
+def _read(path: Path, needed: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The config.json of a results folder; None where there is none."""
+    try:
+        old = json.loads(path.read_text())
+        if not isinstance(old, dict):
+            raise ValueError(f"it holds a {type(old).__name__}, not an object")
+        missing = [name for name in (*needed, "settings", "seeds") if name not in old]
+        if missing:
+            raise ValueError(f"it has no '{missing[0]}'")
+        if not (isinstance(old["seeds"], list) and all(type(seed) is int for seed in old["seeds"])):
+            raise ValueError("its seeds are not a list of whole numbers")
+        if not (isinstance(old["settings"], dict) and all(isinstance(of, dict) for of in old["settings"].values())):
+            raise ValueError("its settings are not objects by strategy")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as e:
+        raise StoreError(f"{path} is damaged ({e}): move the folder away, or choose another --out") from e
+    return old

@@ -3,8 +3,9 @@
 import hashlib
 import json
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,20 +15,20 @@ from safetensors.numpy import save
 
 from jaxal.data.files import atomic_write, make_folders
 from jaxal.errors import StoreError
-from jaxal.experiments.loop import Position
+from jaxal.experiments.loop import History, Position
 from jaxal.numerics.logreg import Params
 
 
-def path_of(folder: Path, run_id: str, seeds) -> Path:
+def path_of(folder: Path, run_id: str, seeds: Sequence[int]) -> Path:
     """One journal a run and block of seeds."""
     block = hashlib.sha256(json.dumps(list(seeds)).encode()).hexdigest()[:8]
     return folder / "journal" / f"{run_id}-{block}.safetensors"
 
 
-def write(path: Path, position: Position, seeds) -> None:
+def write(path: Path, position: Position, seeds: Sequence[int]) -> None:
     """Store a position. Raises StoreError when the disk does not take it; the journal before it then stays."""
-    arrays = {name: getattr(position, name) for name in ("rows", "scores", "history", "labels")}
-    arrays |= position.params._asdict()
+    arrays = {name: getattr(position, name) for name in ("rows", "scores", "labels")} | position.params._asdict()
+    arrays["history"] = np.stack(position.history, axis=-1)  # (cycles, S, fields of History)
     carry = [jax.random.key_data(leaf) if _is_key(leaf) else leaf for leaf in jax.tree.leaves(position.carry)]
     arrays |= {f"carry.{i}": leaf for i, leaf in enumerate(carry)}
     arrays = {name: np.asarray(a, order="C") for name, a in arrays.items()}
@@ -45,17 +46,22 @@ def seeds_of(path: Path) -> list[int]:
         return []
 
 
-def read(path: Path, carry_like: Callable) -> Position:
+def read(path: Path, carry_like: Callable[[Position], Any]) -> Position:
     """The position stored last. `carry_like(position)` has the structure, shapes and dtypes of the strategy's carry.
 
-    Raises StoreError when the strategy keeps another carry than it did.
+    Raises StoreError when the strategy keeps another carry than it did, or jaxal measures something else.
     """
     with safe_open(path, "numpy") as f:
         arrays = _arrays(f)
     on_device = {name: jnp.asarray(a) for name, a in arrays.items()}
     stored = [on_device[f"carry.{i}"] for i in range(sum(name.startswith("carry.") for name in arrays))]
+    history = np.moveaxis(arrays["history"], -1, 0)
+    if len(history) != len(History._fields):
+        raise StoreError(f"{path} is of another version of jaxal: run again with --force")
     position = Position(
-        **{name: arrays[name] for name in ("rows", "scores", "history")},
+        rows=arrays["rows"],
+        scores=arrays["scores"],
+        history=History(*history),
         labels=on_device["labels"],
         params=Params(on_device["W"], on_device["b"]),
         carry=(),
@@ -64,7 +70,10 @@ def read(path: Path, carry_like: Callable) -> Position:
     if len(like) == len(stored):
         stored = [jax.random.wrap_key_data(a) if _is_key(as_) else a for a, as_ in zip(stored, like, strict=True)]
     if [(a.shape, a.dtype) for a in stored] != [(a.shape, a.dtype) for a in like]:
-        raise StoreError(f"{path} is of another version of its strategy: run again with --force")
+        raise StoreError(
+            f"{path} has another carry than the strategy's init makes: it is of another version of its strategy, or "
+            "select changes the carry's shape (jaxal.testing.check_strategy tells): run again with --force"
+        )
     return position._replace(carry=jax.tree.unflatten(structure, stored))
 
 

@@ -3,25 +3,24 @@
 Every function takes a `Position` and returns the next one; a `Position` is all that a later cycle depends on.
 """
 
-import time
-from collections.abc import Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
-import jax.monitoring
 import jax.numpy as jnp
 import numpy as np
 
 from jaxal.data.pool import Pool
-from jaxal.errors import ConfigError
-from jaxal.experiments.metrics import METRICS, evaluate
+from jaxal.errors import StrategyError
+from jaxal.experiments.metrics import evaluate
+from jaxal.experiments.timing import stopwatch
 from jaxal.numerics import logreg
 from jaxal.numerics.blocks import to_device
-from jaxal.strategies import State, Strategy
+from jaxal.strategies import State, Strategy, check_picks
 
-HISTORY = (*METRICS, "fit_seconds", "select_seconds", "eval_seconds", "fit_iterations", "converged")
+TRACING_ERRORS = (jax.errors.JAXTypeError, jax.errors.JAXIndexError)
 
 _IPS, _SELECT, _POOL = range(3)  # what a key is for
 
@@ -38,15 +37,33 @@ class Problem(NamedTuple):
     warm_start: bool
 
 
+class History(NamedTuple):
+    """What was measured after every cycle so far: (cycles, S) float64 each. Seconds are of all seeds together."""
+
+    accuracy: np.ndarray
+    macro_f1: np.ndarray
+    balanced_accuracy: np.ndarray
+    fit_seconds: np.ndarray
+    select_seconds: np.ndarray
+    eval_seconds: np.ndarray
+    fit_iterations: np.ndarray
+    converged: np.ndarray  # 0 or 1
+
+
 class Position(NamedTuple):
     """Where a run stands after some cycles; leading axis S, seeds. The journal stores all of it."""
 
     rows: np.ndarray  # (S, L) int32 labeled rows in pick order
     scores: np.ndarray  # (S, L) what the strategy said of them
-    history: np.ndarray  # (cycles so far, S, len(HISTORY)) float64
+    history: History
     labels: jax.Array  # (S, N) int32, -1 where unlabeled
     params: logreg.Params
     carry: Any  # of the strategy
+
+    @property
+    def cycles(self) -> int:
+        """How many cycles are done, that of the initial pool included."""
+        return len(self.history.accuracy)
 
 
 def problem(pool: Pool, C: float, warm_start: bool) -> Problem:
@@ -59,48 +76,74 @@ def prepare(strategy: Strategy, pool: Pool) -> Any:
     return strategy.prepare(pool, jax.random.fold_in(jax.random.key(0), _POOL))
 
 
-def start(problem: Problem, ips: Strategy, aux, seeds: Sequence[int], size: int) -> Position:
-    """Cycle 0: the initial pool, chosen by seed and `ips` alone, and the first fit. The same for every strategy."""
+def start(problem: Problem, ips: Strategy, aux: Any, seeds: Sequence[int], size: int, name: str) -> Position:
+    """Cycle 0: the initial pool, chosen by seed and `ips` alone, and the first fit. The same for every strategy.
+
+    Args: ips: the initial pool selection, which errors call `name`; aux: what it prepared; size: K0.
+    """
     n_seeds, (n, dim) = len(seeds), problem.X.shape
     empty = Position(
         rows=np.zeros((n_seeds, 0), np.int32),
         scores=np.zeros((n_seeds, 0), problem.X.dtype),
-        history=np.zeros((0, n_seeds, len(HISTORY))),
+        history=History(*np.zeros((len(History._fields), 0, n_seeds))),
         labels=jnp.full((n_seeds, n), -1, jnp.int32),
         params=logreg.zeros(n_seeds, problem.n_classes, dim, problem.X.dtype),
         carry=(),
     )
     empty = empty._replace(carry=ips.init(aux, state(problem, empty, size)))
-    return cycle(problem, ips, aux, empty, seeds, size, _IPS)._replace(carry=())
+    return cycle(problem, ips, aux, empty, seeds, size, name, _IPS)._replace(carry=())
 
 
-def cycle(problem, strategy: Strategy, aux, position: Position, seeds, batch_size: int, purpose=_SELECT) -> Position:
-    """One cycle: choose `batch_size` rows a seed, reveal their labels, refit, measure."""
-    with _stopwatch() as select:
-        key = keys(seeds, len(position.history), purpose)
-        rows, scores, carry = compiled(strategy)(key, aux, position.carry, state(problem, position, batch_size))
-        rows, scores = np.asarray(rows), np.asarray(scores)
+def cycle(
+    problem: Problem,
+    strategy: Strategy,
+    aux: Any,
+    position: Position,
+    seeds: Sequence[int],
+    batch_size: int,
+    name: str,
+    purpose: int = _SELECT,
+) -> Position:
+    """One cycle: choose `batch_size` rows a seed, reveal their labels, refit, measure.
+
+    Raises StrategyError when the strategy, called `name` there, chose what it may not; no label is revealed then.
+    """
+    with stopwatch() as select:
+        key = keys(seeds, position.cycles, purpose)
+        chosen = compiled(strategy)(key, aux, position.carry, state(problem, position, batch_size))
+        rows, scores, carry = _checked(name, chosen, position.labels, batch_size)
         labels = _reveal(position.labels, rows, problem.y[rows])
         labels.block_until_ready()
     rows = np.concatenate([position.rows, rows], axis=1)
-    if any(len(np.unique(labeled)) < len(labeled) for labeled in rows):
-        # one's own strategies can do this; the label would be bought twice and the curve be wrong
-        raise ConfigError("the strategy chose a row that is labeled: jaxal.testing.check_strategy tells more")
-    with _stopwatch() as fit:
+    with stopwatch() as fit:
         init = position.params if problem.warm_start else jax.tree.map(jnp.zeros_like, position.params)
         fitted = jax.block_until_ready(logreg.fit_rows(problem.X, rows, problem.y[rows], init=init, C=problem.C))
-    with _stopwatch() as evaluation:
+    with stopwatch() as evaluation:
         metrics = evaluate(np.asarray(logreg.predict(fitted.params, problem.X_test)), problem.y_test, problem.n_classes)
-    seconds = np.full((len(seeds), 3), [fit.seconds, select.seconds, evaluation.seconds])
-    record = np.column_stack([metrics, seconds, fitted.iterations, fitted.converged])
+    seconds = (fit.seconds, select.seconds, evaluation.seconds)
+    measured = (*metrics.T, *seconds, fitted.iterations, fitted.converged)
     return Position(
         rows=rows,
         scores=np.concatenate([position.scores, scores], axis=1),
-        history=np.concatenate([position.history, record[None]]),
+        history=History(*map(_with_cycle, position.history, measured)),
         labels=labels,
         params=fitted.params,
         carry=carry,
     )
+
+
+def _checked(name: str, chosen, labels: jax.Array, batch_size: int) -> tuple[np.ndarray, np.ndarray, Any]:
+    """What `select` returned: rows (S, B), scores (S, B) and the carry. Raises StrategyError."""
+    if not (isinstance(chosen, tuple) and len(chosen) == 3):
+        raise StrategyError(f"the strategy {name} returned a {type(chosen).__name__}: give rows, scores and the carry")
+    rows, scores, carry = chosen
+    check_picks(name, rows, scores, labels, batch_size)
+    return np.asarray(rows), np.asarray(scores), carry
+
+
+def _with_cycle(history: np.ndarray, value) -> np.ndarray:
+    """(cycles, S) and a value for all seeds, or one each (S,) -> (cycles + 1, S)."""
+    return np.concatenate([history, np.broadcast_to(value, history.shape[1])[None]])
 
 
 def state(problem: Problem, position: Position, batch_size: int) -> State:
@@ -123,38 +166,20 @@ def _keys(seeds, cycle, purpose):
     return jax.vmap(lambda s: jax.random.fold_in(jax.random.fold_in(jax.random.key(s), cycle), purpose))(seeds)
 
 
+def carry_shapes(strategy: Strategy, aux: Any, state: State) -> Any:
+    """Shapes and dtypes of a strategy's first carry, without computing it.
+
+    A run that goes on from its journal restores the carry by them. Raises one of TRACING_ERRORS where `init` reads a
+    value of the state, which has none here.
+    """
+
+    def init(labels, params):
+        return strategy.init(aux, replace(state, labels=labels, params=params))
+
+    return jax.eval_shape(init, state.labels, state.params)
+
+
 @cache
-def compiled(strategy: Strategy):
+def compiled(strategy: Strategy) -> Callable:
     """A strategy's `select`, compiled once however many runs use it."""
     return strategy.select if strategy.host else jax.jit(strategy.select)
-
-
-class _Stopwatch:
-    seconds = 0.0
-
-
-@contextmanager
-def _stopwatch():
-    """Seconds of a block, what JAX spent on tracing and compiling not counted (`compile_seconds` has that)."""
-    watch, began, compiling = _Stopwatch(), time.perf_counter(), compile_seconds()
-    yield watch
-    watch.seconds = max(0.0, time.perf_counter() - began - (compile_seconds() - compiling))
-
-
-_compiling: list[tuple[float, float]] = []  # disjoint intervals, in order
-
-
-def _note_compiling(event: str, duration: float, **_):
-    if event.startswith("/jax/core/compile/"):
-        now = time.perf_counter()
-        while _compiling and _compiling[-1][0] >= now - duration:  # a part of this one, reported before it
-            _compiling.pop()
-        _compiling.append((now - duration, now))
-
-
-jax.monitoring.register_event_duration_secs_listener(_note_compiling)
-
-
-def compile_seconds() -> float:
-    """Seconds this process has spent so far on tracing, lowering, and compiling or reading the compilation cache."""
-    return sum(end - begin for begin, end in _compiling)

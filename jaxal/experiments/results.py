@@ -1,6 +1,7 @@
 """The two tables of a results folder, `results.parquet` and `picks.parquet`: one schema for every program."""
 
 import io
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,19 +11,18 @@ import pandas as pd
 from jaxal.data.files import atomic_write
 from jaxal.errors import DataError
 
-# fmt: off
-SETTINGS = [  # of a run: all that can change its rows but the seed
-    "run_id", "dataset", "model", "ips", "strategy", "variant", "C", "normalize", "pool_size", "batch_size",
-    "initial_size", "warm_start",
-]
-MEASURED = [
-    "n_labeled", "accuracy", "macro_f1", "balanced_accuracy", "fit_seconds", "select_seconds", "eval_seconds",
-    "seeds_in_block", "fit_iterations", "converged",
-]
-# fmt: on
-RESULTS = [*SETTINGS, "seed", "cycle", *MEASURED]
-PICKS = ["run_id", "seed", "cycle", "order", "row", "score"]
-_INTEGERS = ["seed", "cycle", "n_labeled", "seeds_in_block", "fit_iterations"]
+RUN = {  # the columns of a run: all that can change its rows but the seed
+    "run_id": "string", "dataset": "string", "model": "string", "ips": "string", "strategy": "string",
+    "variant": "string", "C": "float64", "normalize": "bool", "pool_size": "int64", "batch_size": "int64",
+    "initial_size": "int64", "warm_start": "bool",
+}  # fmt: skip
+MEASURED = {
+    "n_labeled": "int64", "accuracy": "float64", "macro_f1": "float64", "balanced_accuracy": "float64",
+    "fit_seconds": "float64", "select_seconds": "float64", "eval_seconds": "float64", "seeds_in_block": "int64",
+    "fit_iterations": "int64", "converged": "bool",
+}  # fmt: skip
+RESULTS = RUN | {"seed": "int64", "cycle": "int64"} | MEASURED
+PICKS = {"run_id": "string", "seed": "int64", "cycle": "int64", "order": "int64", "row": "int64", "score": "float64"}
 
 
 class Tables(NamedTuple):
@@ -32,31 +32,38 @@ class Tables(NamedTuple):
     picks: pd.DataFrame  # columns PICKS, one row a labeled row, in pick order
 
 
-def of_run(settings: dict, seeds, schedule, history: dict, rows, scores) -> Tables:
+def of_run(
+    columns: Mapping[str, object],
+    seeds: Sequence[int],
+    schedule: np.ndarray,
+    history: Mapping[str, np.ndarray],
+    rows: np.ndarray,
+    scores: np.ndarray,
+) -> Tables:
     """The table rows of one finished run of S seeds.
 
     Args:
-        settings: a value for each of SETTINGS.
-        schedule: rows labeled after each cycle, [K0, K0 + B, ...].
-        history: name -> (cycles, S), for the measured columns that differ by cycle.
+        columns: a value for each of RUN.
+        schedule: (cycles + 1,) rows labeled after each cycle, [K0, K0 + B, ...].
+        history: name -> (cycles + 1, S), for the measured columns that differ by cycle.
         rows, scores: (S, L) what was picked, numbered as in the original pool, and the strategy's scores.
     """
     n_seeds, n_cycles = len(seeds), len(schedule)
     cells = pd.MultiIndex.from_product([seeds, range(n_cycles)], names=["seed", "cycle"])
     results = cells.to_frame(index=False).assign(
-        **settings,
+        **columns,
         **{name: values.T.ravel() for name, values in history.items()},
         n_labeled=np.tile(schedule, n_seeds),
         seeds_in_block=n_seeds,
     )
-    results["converged"] = results["converged"].astype(bool)
-    results = results.astype({name: "int64" for name in _INTEGERS})[RESULTS]
+    typed = {name: dtype for name, dtype in RESULTS.items() if name not in RUN and dtype != "float64"}
+    results = results.astype(typed)[list(RESULTS)]
 
     begins = np.concatenate([[0], schedule[:-1]])
     sizes = np.diff(np.concatenate([begins, schedule[-1:]]))
     picks = pd.DataFrame(
         {
-            "run_id": settings["run_id"],
+            "run_id": columns["run_id"],
             "seed": np.repeat(np.asarray(seeds, np.int64), rows.shape[1]),
             "cycle": np.tile(np.repeat(np.arange(n_cycles), sizes), n_seeds),
             "order": np.tile(np.concatenate([np.arange(size) for size in sizes]), n_seeds),
@@ -68,19 +75,25 @@ def of_run(settings: dict, seeds, schedule, history: dict, rows, scores) -> Tabl
 
 
 def read(folder: Path) -> Tables:
-    """The tables of a results folder; empty ones where nothing is finished yet."""
+    """The tables of a results folder; empty ones where nothing is finished yet. Raises DataError."""
     return Tables(_read(folder / "results.parquet", RESULTS), _read(folder / "picks.parquet", PICKS))
 
 
-def _read(path: Path, columns) -> pd.DataFrame:
-    if not path.exists():
-        return pd.DataFrame(columns=columns)
+def _read(path: Path, dtypes: Mapping[str, str]) -> pd.DataFrame:
     try:
+        if not path.exists():
+            return pd.DataFrame(columns=list(dtypes))
         table = pd.read_parquet(path)
-    except (OSError, ValueError) as e:
-        raise DataError(f"{path} cannot be read ({e}): move it away and run again") from e
-    if list(table) != columns:
-        raise DataError(f"{path} is no table of jaxal's, or of another version: move it away, or choose another --out")
+    except (OSError, ValueError, TypeError, LookupError, NotImplementedError, MemoryError) as e:
+        why = " ".join(str(e).split())
+        raise DataError(f"{path} cannot be read ({why}): move it away and run again") from e
+    found = {name: "string" if pd.api.types.is_string_dtype(a) else str(a.dtype) for name, a in table.items()}
+    if list(found) != list(dtypes) or (len(table) and found != dtypes):
+        wrong = [f" (its {name} is {found[name]})" for name in dtypes if name in found and found[name] != dtypes[name]]
+        raise DataError(
+            f"{path} is no table of jaxal's, or of another version{''.join(wrong[:1])}: move it away, or choose "
+            "another --out"
+        )
     return table
 
 
@@ -101,37 +114,14 @@ def without(table: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     return table[~pd.MultiIndex.from_frame(table[keys]).isin(pd.MultiIndex.from_frame(other[keys]))]
 
 
-def select(tables: Tables, run_ids, seeds) -> Tables:
+def select(tables: Tables, run_ids: Collection[str], seeds: Collection[int]) -> Tables:
     """The rows of some runs and seeds."""
     keep = [table[table["run_id"].isin(run_ids) & table["seed"].isin(seeds)] for table in tables]
     return Tables(*(table.reset_index(drop=True) for table in keep))
 
 
 def write(path: Path, table: pd.DataFrame) -> None:
+    """Replace the file of one table, whole or not at all. Raises StoreError."""
     buffer = io.BytesIO()
     table.to_parquet(buffer, index=False)
     atomic_write(path, buffer.getvalue())
-
-
-def aulc(results: pd.DataFrame) -> pd.Series:
-    """Area under the learning curve, by (run_id, strategy, seed): the plain mean of the accuracies of all cycles."""
-    return results.groupby(["run_id", "strategy", "seed"], sort=False)["accuracy"].mean().rename("aulc")
-
-
-def summary(results: pd.DataFrame) -> pd.DataFrame:
-    """One row a strategy: seeds, AULC mean and std over seeds, accuracy after the last cycle, seconds of its blocks."""
-    curves = aulc(results).groupby(level=["run_id", "strategy"], sort=False)
-    by_run = results.groupby(["run_id", "strategy"], sort=False)
-    final = results[results["cycle"] == by_run["cycle"].transform("max")]
-    # Seconds are of a whole block of seeds and stand in the row of each: count a block once.
-    share = results[["fit_seconds", "select_seconds", "eval_seconds"]].sum(axis=1) / results["seeds_in_block"]
-    table = pd.DataFrame(
-        {
-            "seeds": curves.size(),
-            "aulc_mean": curves.mean(),
-            "aulc_std": curves.std(),
-            "final_accuracy": final.groupby(["run_id", "strategy"], sort=False)["accuracy"].mean(),
-            "seconds": share.groupby([results["run_id"], results["strategy"]], sort=False).sum(),
-        }
-    )
-    return table.reset_index().drop(columns="run_id")

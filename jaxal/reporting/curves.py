@@ -7,7 +7,7 @@ import pandas as pd
 
 from jaxal.data.files import atomic_write
 from jaxal.errors import DataError
-from jaxal.experiments.results import summary
+from jaxal.experiments.summary import summary
 
 # Okabe and Ito's colours, told apart by colour-blind readers too.
 _COLORS = ["#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#B2A800"]

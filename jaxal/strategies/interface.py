@@ -70,6 +70,10 @@ class Strategy(NamedTuple):
 
     `select` must return exactly B = `state.batch_size` distinct unlabeled rows a seed, in pick order. It is compiled by
     `jax.jit`, unless it runs on the `host` because shapes depend on values, and compiles its parts itself.
+
+    The carry is any pytree of arrays. A run that was interrupted reads it from its journal and learns its structure by
+    tracing `init`. So `init` may read shapes of the state, but no values, and `select` returns a carry of the same
+    structure, shapes and dtypes, cycle after cycle. `jaxal.testing.check_strategy` tests all of this.
     """
 
     prepare: Callable  # (pool, key) -> aux                  once a pool, shared by all seeds; key is the pool's own
