@@ -1,4 +1,4 @@
-"""What jaxal raises when the input, not the program, is at fault."""
+"""What jaxal raises when the input, not the program, is at fault, and what both command lines make of it."""
 
 import difflib
 
@@ -23,9 +23,33 @@ class StrategyError(ConfigError):
     """A strategy of one's own that fails or returns what cannot be. Its author's error, if any, is the cause."""
 
 
+def outcome(error: BaseException) -> tuple[int, str] | None:
+    """Exit code of a command that `error` ended, and its one line on stderr; None for a fault of ours: a traceback.
+
+    2 for a JaxalError, and 130, which is what a shell reports for Ctrl-C, for a KeyboardInterrupt.
+    """
+    if isinstance(error, JaxalError):
+        return 2, f"Error: {' '.join(str(error).split())}"
+    if isinstance(error, KeyboardInterrupt):
+        return 130, "Interrupted: the same command goes on where it stopped."
+    return None
+
+
+def closest(name: str, known) -> str | None:
+    """The known name that `name` was most likely meant to be; None when nothing is close."""
+    close = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
+    return close[0] if close else None
+
+
+def did_you_mean(name: str, known) -> str:
+    """A part of a sentence, ` (did you mean margin?)`; empty when nothing is close."""
+    close = closest(name, known)
+    return f" (did you mean {close}?)" if close else ""
+
+
 def unknown(kind: str, name: str, known) -> str:
     """'unknown strategy 'margn': did you mean margin?', or the list of what is known when nothing is close."""
     known = list(known)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"did you mean {close[0]}?" if close else "known: " + (", ".join(known) or "none")
+    close = closest(name, known)
+    hint = f"did you mean {close}?" if close else "known: " + (", ".join(known) or "none")
     return f"unknown {kind} '{name}': {hint}"
