@@ -24,7 +24,7 @@ from click.testing import CliRunner
 from small import arrays, in_process, jaxal_command, left_over, same_tables, write_npz
 
 import jaxal
-from jaxal import cli
+from jaxal.cli.group import group
 from jaxal.cli.progress import Bar
 from jaxal.data import files, store
 from jaxal.data.tasks import TASKS
@@ -78,7 +78,7 @@ def here(world, tmp_path, monkeypatch):
 
 def call(*arguments):
     """The command in this process; anything but a clean exit raises."""
-    result = CliRunner().invoke(cli.main, [str(a) for a in arguments], catch_exceptions=False)
+    result = CliRunner().invoke(group, [str(a) for a in arguments], catch_exceptions=False)
     assert "Traceback" not in result.output
     return result
 
@@ -459,14 +459,14 @@ def test_report(here):
 
 
 def test_every_command_and_option_has_help():
-    assert set(cli.main.commands) == {"run", "ips", "extract", "query", "list", "report"}
-    for name, command in cli.main.commands.items():
+    assert set(group.commands) == {"run", "ips", "extract", "query", "list", "report"}
+    for name, command in group.commands.items():
         assert command.help and (name == "extract" or call(name, "-h").stdout == call(name, "--help").stdout)
         for option in (p for p in command.params if isinstance(p, click.Option)):
             assert option.help or option.show_default, f"{name} {option.opts[0]} has no help"
     for flag in ("-h", "--help"):
         text = call(flag).stdout
-        assert all(f"\n  {name} " in text for name in cli.main.commands)
+        assert all(f"\n  {name} " in text for name in group.commands)
     assert call("--version").stdout.split()[-1] == jaxal.__version__
 
 

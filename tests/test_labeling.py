@@ -14,6 +14,7 @@ import jaxal
 from jaxal.data import store
 from jaxal.data.pool import Pool, load
 from jaxal.errors import ConfigError, DataError, JaxalError
+from jaxal.labeling import batch
 from jaxal.labeling import labels as labels_
 from jaxal.labeling import query as labeling
 from jaxal.numerics import logreg
@@ -245,10 +246,10 @@ def test_class_names_of_the_pool_number_the_labels():
 
 
 def test_a_batch_is_described_by_id_and_text(stored):
-    records = labels_.describe(stored, np.array([7, 3]), np.array([0.5, 0.25]))
+    records = batch.describe(stored, np.array([7, 3]), np.array([0.5, 0.25]))
     assert records == [
         {"order": 0, "row": 7, "id": "id-7", "score": 0.5, "text": 'text 7, "quoted"\nand more\r'},
         {"order": 1, "row": 3, "id": "id-3", "score": 0.25, "text": 'text 3, "quoted"\nand more\r'},
     ]
-    assert labels_.describe(pool(), np.array([7]), np.array([0.5])) == [{"order": 0, "row": 7, "id": "7", "score": 0.5}]
-    assert labels_.describe(stored, np.array([], int), np.array([])) == []
+    assert batch.describe(pool(), np.array([7]), np.array([0.5])) == [{"order": 0, "row": 7, "id": "7", "score": 0.5}]
+    assert batch.describe(stored, np.array([], int), np.array([])) == []

@@ -94,11 +94,11 @@ def test_its_numbers_are_those_that_the_benchmark_wrote():
 def test_the_commands_are_documented():
     import click
 
-    from jaxal.cli import main
+    from jaxal.cli.group import group
 
-    context = click.Context(main)
-    for name in main.list_commands(context):
+    context = click.Context(group)
+    for name in group.list_commands(context):
         assert f"jaxal {name}" in README
-        assert main.get_command(context, name).help
+        assert group.get_command(context, name).help
     for script in BY_CI:
         assert script in README and (ROOT / script).exists()

@@ -1,49 +1,46 @@
-"""`jaxal run`, `jaxal ips`, and `jaxal report` on what they wrote."""
-
-from pathlib import Path
+"""`jaxal run`: learning curves of strategies on a pool."""
 
 import click
 
-from jaxal.cli.options import load_pool, parse_seeds, parse_settings, pool_options
+from jaxal.cli.inputs import load_pool
+from jaxal.cli.interrupt import loading
+from jaxal.cli.options import experiment_options, pool_options, set_option
 from jaxal.cli.progress import Bar
-from jaxal.cli.startup import start_jax
-from jaxal.errors import ConfigError, DataError
+from jaxal.cli.report import files, show
+from jaxal.cli.values import FOLDER, NAMES
+from jaxal.errors import ConfigError
 
 
 @click.command()
 @pool_options
-@click.option("--strategies", "-s", help="Names, comma-separated; your own as module:function [default: all].")
+@click.option(
+    "--strategies", "-s", type=NAMES, help="Names, comma-separated; your own as module:function [default: all]."
+)
 @click.option("--ips", default="random", show_default=True, help="Initial pool selection.")
-@click.option("--seeds", default="5", show_default=True, help="How many, or which: 5, 5:50, or 0,3,7.")
 @click.option("--cycles", type=int, default=20, show_default=True, help="Queries after the initial pool.")
 @click.option("--batch-size", "-b", type=int, help="Rows a query [default: the study's, else min(50, N/40)].")
-@click.option("--initial", "-k", type=int, help="Rows of the initial pool [default: as for --batch-size].")
-@click.option("--pool-size", type=int, help="Cap the pool, to one fixed subset a dataset [default: the full pool].")
-@click.option("--variant", default="official", show_default=True, help="official, or skactiveml as in the study.")
-@click.option("--C", "C", type=float, default=1.0, show_default=True, help="Inverse L2 strength of the classifier.")
-@click.option("--normalize", is_flag=True, help="Scale embeddings to unit length.")
+@click.option("--initial", "-k", "initial_size", type=int, help="Initial pool [default: as for --batch-size].")
+@experiment_options
 @click.option(
     "--warm-start/--no-warm-start", default=True, show_default=True, help="Start each fit at the one before it."
 )
-@click.option("--set", "set_", multiple=True, metavar="STRATEGY.NAME=VALUE", help="Setting of a strategy; repeatable.")
-@click.option("--out", "-o", type=click.Path(path_type=Path), help="Results folder [default: runs/DATASET-MODEL-HASH].")
-@click.option("--force", is_flag=True, help="Run again what the results folder has.")
-def run(dataset, model, store, strategies, seeds, initial, set_, out, force, **settings):
+@set_option
+@click.option("--out", "-o", type=FOLDER, help="Results folder [default: runs/DATASET-MODEL-HASH].")
+def run(dataset, model, store, strategies, seeds, set_, out, force, **settings):
     """Run strategies on a pool and measure their learning curves.
 
     A run that was interrupted goes on where it stopped when the same command is given again; one that is finished is
     not repeated. More seeds or strategies extend a results folder.
     """
-    seeds = parse_seeds(seeds)
-    settings["settings"] = parse_settings(set_)
-    names = None if strategies is None else [name.strip() for name in strategies.split(",") if name.strip()]
-    start_jax()
-    from jaxal.experiments import experiment
-    from jaxal.experiments.config import check, configure, default_folder
-    from jaxal.reporting.curves import draw, table
+    settings["settings"] = _by_strategy(set_)
+    with loading():
+        from jaxal.cli.startup import start_jax
+        from jaxal.experiments.config import check, configure, default_folder
+        from jaxal.experiments.experiment import run_config
 
-    pool = load_pool(dataset, model, store)
-    config = configure(pool, names, seeds, initial_size=initial, **settings)
+        start_jax()
+    pool = load_pool(dataset, model, store, files(out))
+    config = configure(pool, strategies, seeds, **settings)
     check(pool, config)
     out = out or default_folder(pool, config)
     n, dim = pool.X.shape
@@ -54,71 +51,15 @@ def run(dataset, model, store, strategies, seeds, initial, set_, out, force, **s
         err=True,
     )
     with Bar(len(config.strategies) * config.cycles) as bar:
-        try:
-            result = experiment.run_config(pool, config, out=out, force=force, on_cycle=bar.show)
-        except KeyboardInterrupt:
-            raise click.ClickException("interrupted: the same command goes on where this stopped") from None
-    curves = result.to_pandas()
-    figure = draw(curves, out / "curves.png")
-    click.echo(table(curves))
-    click.echo(f"\ncompiling took {result.compile_seconds:.1f} s, in no number above" * (result.compile_seconds > 0.05))
-    unconverged = int((~curves["converged"]).sum())
-    if unconverged:
-        click.echo(f"warning: {unconverged} of {len(curves)} fits did not converge (column `converged`)", err=True)
-    click.echo(f"results  {out / 'results.parquet'}\npicks    {out / 'picks.parquet'}\nfigure   {figure}")
+        result = run_config(pool, config, out=out, force=force, on_cycle=bar.show)
+    show(result, out)
 
 
-@click.command()
-@pool_options
-@click.option("--selections", "-s", default="random,coreset,typiclust", show_default=True, help="Comma-separated.")
-@click.option("--sizes", "-k", help="K0, comma-separated [default: 13 from 20 to 5000, clipped to the pool].")
-@click.option("--seeds", default="5", show_default=True, help="How many, or which: 5, 5:50, or 0,3,7.")
-@click.option("--pool-size", type=int, help="Cap the pool, to one fixed subset a dataset [default: the full pool].")
-@click.option("--variant", default="official", show_default=True, help="official, or skactiveml as in the study.")
-@click.option("--C", "C", type=float, default=1.0, show_default=True, help="Inverse L2 strength of the classifier.")
-@click.option("--normalize", is_flag=True, help="Scale embeddings to unit length.")
-@click.option(
-    "--out", "-o", type=click.Path(path_type=Path), help="Results folder [default: runs/DATASET-MODEL-ips-HASH]."
-)
-@click.option("--force", is_flag=True, help="Run again what the results folder has.")
-def ips(dataset, model, store, selections, sizes, seeds, out, force, **settings):
-    """Compare initial pool selections: choose K0 rows, fit, measure, for each K0."""
-    seeds = parse_seeds(seeds)
-    names = [name.strip() for name in selections.split(",") if name.strip()]
-    start_jax()
-    from jaxal.experiments import initial_pools
-    from jaxal.reporting.curves import draw, table
-
-    try:
-        sizes = initial_pools.SIZES if sizes is None else [int(size) for size in sizes.split(",") if size]
-    except ValueError:
-        raise ConfigError(f"--sizes {sizes}: give numbers of rows, such as 20,100,500") from None
-    pool = load_pool(dataset, model, store)
-    steps = initial_pools.configure(pool, names, sizes, seeds, **settings)
-    out = out or initial_pools.default_folder(pool, steps)
-    with Bar(len(steps), unit="pool") as bar:
-        try:
-            result = initial_pools.run_configs(pool, steps, out=out, force=force, on_pool=bar.show)
-        except KeyboardInterrupt:
-            raise click.ClickException("interrupted: the same command goes on where this stopped") from None
-    measured = result.to_pandas()
-    figure = draw(measured, out / "curves.png")
-    click.echo(table(measured))
-    click.echo(f"\ncompiling took {result.compile_seconds:.1f} s" * (result.compile_seconds > 0.05))
-    click.echo(f"results  {out / 'results.parquet'}\npicks    {out / 'picks.parquet'}\nfigure   {figure}")
-
-
-@click.command()
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--out", "-o", type=click.Path(path_type=Path), help="Figure to write [default: FOLDER/curves.png].")
-def report(folder, out):
-    """Draw the learning curves of a results folder and print their table."""
-    from jaxal.experiments import results
-    from jaxal.reporting.curves import draw, table
-
-    curves = results.read(folder).results
-    if curves.empty:
-        raise DataError(f"{folder} has no results.parquet with finished runs: `jaxal run --out {folder}` makes one")
-    figure = draw(curves, out or folder / "curves.png")
-    click.echo(table(curves))
-    click.echo(f"\nfigure   {figure}")
+def _by_strategy(given) -> dict[str, dict]:
+    """{"dropquery": {"n_masks": 20}} from the values of --set."""
+    options: dict[str, dict] = {}
+    for strategy, option, value in given:
+        if strategy is None:
+            raise ConfigError(f"--set {option}: write it as strategy.name=value, such as dropquery.n_masks=20")
+        options.setdefault(strategy, {})[option] = value
+    return options

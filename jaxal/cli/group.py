@@ -1,0 +1,69 @@
+"""The command `jaxal` and its verbs, and what becomes of their errors.
+
+A new verb is a file beside this one with a click command, and its name in the loop at the end.
+"""
+
+import os
+import sys
+import traceback
+
+import click
+
+from jaxal import __version__
+from jaxal.cli.ips import ips
+from jaxal.cli.pools import extract, list_
+from jaxal.cli.query import query
+from jaxal.cli.report import report
+from jaxal.cli.run import run
+from jaxal.errors import ConfigError, JaxalError, StoreError, StrategyError, outcome
+
+
+class _Verbs(click.Group):
+    """Ends with one line and an exit code for what is the user's to put right; a fault of ours shows its traceback."""
+
+    def invoke(self, ctx):
+        try:
+            return super().invoke(ctx)
+        except click.BadParameter as error:
+            _fail(ConfigError(error.format_message()))
+        except (JaxalError, KeyboardInterrupt) as error:
+            _fail(error)
+
+    def main(self, *arguments, **settings):
+        try:
+            return super().main(*arguments, **settings)
+        except OSError as error:
+            if not _stdout_fails():
+                raise
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python writes what is left when it ends
+            code, line = outcome(StoreError(f"cannot write to standard output ({error.strerror})"))
+            click.echo(line, err=True)
+            sys.exit(code)
+
+
+def _fail(error: BaseException) -> None:
+    if isinstance(error, StrategyError) and error.__cause__ is not None:
+        # its author has to see where; the traceback begins in their code
+        click.echo("".join(traceback.format_exception(error.__cause__)), err=True, nl=False)
+    code, line = outcome(error)
+    click.echo(line, err=True)
+    raise click.exceptions.Exit(code) from error
+
+
+def _stdout_fails() -> bool:
+    """Whether what was printed cannot be written, as on a full disk."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        return True
+    return False
+
+
+@click.group(name="jaxal", cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="jaxal")
+def group():
+    """Active learning on frozen text embeddings: exact strategies on the full pool, all seeds at once."""
+
+
+for _verb in (run, ips, extract, query, list_, report):
+    group.add_command(_verb)

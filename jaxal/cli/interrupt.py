@@ -1,0 +1,32 @@
+"""Ctrl-C while libraries are imported."""
+
+import os
+import signal
+import threading
+from contextlib import contextmanager
+
+from jaxal.errors import outcome
+
+
+@contextmanager
+def loading():
+    """For imports that take long: Ctrl-C ends the process at once, with the one line and exit code of an interrupt.
+
+    A KeyboardInterrupt in the middle of an import would be shown as a traceback or lost: Python's import system and
+    compiled modules run code whose errors are printed and ignored. Nothing has to be put in order yet.
+    """
+    ours = threading.current_thread() is threading.main_thread()
+    if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield  # somebody else decides what Ctrl-C does, or that it does nothing
+        return
+    signal.signal(signal.SIGINT, _end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _end(*_) -> None:
+    code, line = outcome(KeyboardInterrupt())
+    os.write(2, f"{line}\n".encode())
+    os._exit(code)
