@@ -75,7 +75,8 @@ def damaged(file: Path, what: str) -> StoreError:
 
 def aligned_empty(shape: tuple[int, ...], dtype) -> np.ndarray:
     """An array that JAX can use where it lies: on CPU a pool is then in memory once. NumPy aligns to 16
-    bytes, XLA to 64."""
+    bytes, XLA to 64.
+    """
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     memory = np.empty(size + 64, np.uint8)
     start = -memory.ctypes.data % 64

@@ -77,7 +77,8 @@ class Entry(NamedTuple):
 
 class Stored(NamedTuple):
     """A pool in memory. X (N, D) and X_test (M, D): float16 or float32; y (N,) and y_test (M,): int32 indices into
-    class_names, -1 where unlabeled. X_test and y_test are None without a test split."""
+    class_names, -1 where unlabeled. X_test and y_test are None without a test split.
+    """
 
     X: np.ndarray
     y: np.ndarray
@@ -262,7 +263,7 @@ def _labels(path: Path, about: dict) -> np.ndarray:
 
 
 def _column(path: Path, about: dict, name: str, start: int, n: int):
-    """n cells of one column of rows.parquet, from `start`; train rows come first. Returns a pyarrow array."""
+    """N cells of one column of rows.parquet, from `start`; train rows come first. Returns a pyarrow array."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -285,7 +285,8 @@ class _Lbfgs(NamedTuple):
 def _lbfgs(n_parameters: int) -> _Lbfgs:
     """It keeps 7 pairs of steps and gradient changes: as many iterations as with 10 (24 and 33 on Banking77), in 5-10 %
     less time. Of large parameters it keeps 4, because more would push X out of the cache (L=1000, D=4096, C=77: 19
-    iterations in .83 s with 7, 18 in .70 s with 4)."""
+    iterations in .83 s with 7, 18 in .70 s with 4).
+    """
     lbfgs = optax.scale_by_lbfgs(memory_size=7 if n_parameters <= 1 << 17 else 4)
 
     def update(grad, memory, params):
@@ -299,7 +300,8 @@ def _lbfgs(n_parameters: int) -> _Lbfgs:
 
 def _iterate(problem: _Problem, lbfgs: _Lbfgs, search: _Search) -> _Search:
     """One step of L-BFGS. Logits are linear in the parameters: along P they are Z + length * dZ, so that the trials of
-    the line search need no matrix product."""
+    the line search need no matrix product.
+    """
     point, lam = search.point, problem.lam
     minus_P, memory = lbfgs.update(point.grad, search.memory, point.params)
     P = jax.tree.map(jnp.negative, minus_P)
@@ -327,14 +329,15 @@ def _iterate(problem: _Problem, lbfgs: _Lbfgs, search: _Search) -> _Search:
 
 def _times(W, X):
     """W X^T, (C, L). For few classes X W^T is twice as fast on XLA:CPU (L=4096, D=4096, C=3: 2.2 against 4.3 ms); the
-    barrier keeps the compiler from turning it around."""
+    barrier keeps the compiler from turning it around.
+    """
     if W.shape[0] > 16:
         return einsum("cd,ld->cl", W, X)
     return lax.optimization_barrier(einsum("ld,cd->lc", X, W)).T
 
 
 def _uncentered(W, b, mean):
-    """b - W mean (C,), rounded once: the terms may be large and their sum small.
+    """B - W mean (C,), rounded once: the terms may be large and their sum small.
 
     It is computed with twice the digits (Dekker 1971): numbers are split into halves whose products are exact, and the
     rounding error of each sum is summed too.
@@ -373,7 +376,8 @@ def logits_each(params: Params, X) -> Array:
 
 def logits_of(params: Params, X) -> Array:
     """Logits (S, C, R) of a block of rows X (R, D), the same for all seeds. Classes come before rows because a CPU
-    reduces few long vectors fast, and many short ones slowly."""
+    reduces few long vectors fast, and many short ones slowly.
+    """
     return einsum("scd,nd->scn", params.W, X) + params.b[:, :, None]
 
 

@@ -68,7 +68,7 @@ def _norms(aux, state):
 
 
 def residual(Z, axis):
-    """q = p - onehot(argmax p) of logits Z, classes along `axis`; ties to the lower class.
+    """Q = p - onehot(argmax p) of logits Z, classes along `axis`; ties to the lower class.
 
     The entry of the predicted class is minus the sum of the others: p - 1 would round to 0 where p rounds to 1.
     """

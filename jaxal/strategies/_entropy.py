@@ -7,7 +7,7 @@ from jaxal.strategies.interface import by_logits
 
 
 def score(logits):
-    """log H of logits (C, N), H = -sum p log p in nats: higher is less certain.
+    """Log H of logits (C, N), H = -sum p log p in nats: higher is less certain.
 
     With p_c = p2 r_c for the classes but the first, and u = (sum r) p2/p1, so that -log p1 = log1p(u):
     H = p1 (p2/p1 sum r_c (-log p_c) + log1p(u)). The factor p2/p1 is taken out and kept as a logarithm, so rows are

@@ -50,7 +50,7 @@ def _compiled(strategy: Strategy) -> Callable:
 
 @jax.jit
 def _available(values, labeled, rows):
-    """values (S, B or 1, N) with NaN where a row could not be picked."""
+    """Values (S, B or 1, N) with NaN where a row could not be picked."""
     n_picks = rows.shape[1]
     order = jnp.arange(n_picks, dtype=jnp.int32)
     place = jax.vmap(lambda row: jnp.full(labeled.shape[1], n_picks, jnp.int32).at[row].set(order))(rows)
