@@ -157,37 +157,6 @@ def _row_numbers(labeled_rows, n: int) -> np.ndarray:
     return rows.astype(np.int64)
 
 
-def _encode(labels) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct labels in order, and for each label which of them it is, (L,)."""
-    try:
-        values = np.asarray(labels if len(labels) else np.zeros(0, np.int32))
-        if values.ndim != 1:
-            raise ValueError("no vector")
-        missing = [label for label in values.tolist() if label is None or label in (-1, "") or label != label]
-        if not missing:
-            return np.unique(values, return_inverse=True)
-    except (TypeError, ValueError) as e:  # also of kinds that have no order among them
-        raise DataError(f"labels must be a vector of integers or strings, not {reprlib.repr(labels)}") from e
-    raise DataError(f"labels has {missing[0]!r}, which is no label: give only the rows that are labeled")
-
-
-def _row_numbers(labeled_rows, n: int) -> np.ndarray:
-    """Rows (L,) int64: distinct ones of a pool of n rows."""
-    try:
-        rows = np.asarray(labeled_rows).reshape(-1)
-    except ValueError as e:  # lists of different lengths
-        raise DataError(f"labeled_rows must be row numbers, integers: {e}") from e
-    if len(rows) and rows.dtype.kind not in "iu":
-        raise DataError(f"labeled_rows must be row numbers, integers; they are {rows.dtype}")
-    outside = rows[(rows < 0) | (rows >= n)]
-    if len(outside):
-        raise DataError(f"labeled row {outside[0]} is not in the pool: it has rows 0 to {n - 1}")
-    values, counts = np.unique(rows.astype(np.int64), return_counts=True)
-    if len(values) < len(rows):
-        raise DataError(f"row {values[counts > 1][0]} is labeled twice")
-    return rows.astype(np.int64)
-
-
 def _probabilities(probabilities, n: int, dtype) -> np.ndarray:
     """(n, n_classes), finite and not negative; a row need not sum to 1."""
     try:
