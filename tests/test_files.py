@@ -38,10 +38,7 @@ def test_one_process_at_a_time(tmp_path):
         pytest.fail("both are in")
     assert end(process) == 0
     with files.locked(tmp_path, "wait"):
-        with (
-            pytest.raises(StoreError, match="^also within a process$"),
-            files.locked(tmp_path, "also within a process"),
-        ):
+        with pytest.raises(StoreError, match="^also within a process$"), files.locked(tmp_path, "also within a process"):
             pytest.fail("both are in")
         (tmp_path / "other").mkdir()
         with files.locked(tmp_path / "other", "another folder is free"):
