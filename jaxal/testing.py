@@ -104,6 +104,8 @@ def _first_carry(strategy: Strategy, trial: _Trial, aux: Any, state: State) -> A
             raise
         raise AssertionError(f"{trial.pool}: init must not read values of the state, only shapes") from e
     carry = strategy.init(aux, state)
+    arrays = all(hasattr(leaf, "shape") and hasattr(leaf, "dtype") for leaf in jax.tree.leaves(carry))
+    trial.rule(arrays, "the carry must be made of arrays")
     trial.rule(_shapes(carry) == _shapes(traced), "init must give a carry of the same shapes when it is traced")
     return carry
 
@@ -126,4 +128,4 @@ def _selection(trial: _Trial, selected: Any, carry: Any, state: State) -> tuple[
 def _shapes(carry: Any) -> tuple[Any, list[str]]:
     """The structure of a carry, and shape and dtype of each array in it."""
     leaves, structure = jax.tree.flatten(carry)
-    return structure, [f"{leaf.dtype}{list(leaf.shape)}" if hasattr(leaf, "shape") else repr(leaf) for leaf in leaves]
+    return structure, [f"{leaf.dtype}{list(leaf.shape)}" for leaf in leaves]

@@ -1,18 +1,18 @@
 """A disk that fails at any moment costs one sentence and nothing else; a journal is believed only when it is whole."""
 
 import errno
-from pathlib import Path
+import os
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save, save_file
 from small import left_over, pool, same, same_tables
 
 import jaxal
 from jaxal.data import files
-from jaxal.errors import DataError, StoreError
+from jaxal.errors import DataError, StoreError, StrategyError
 from jaxal.experiments import journal, loop, results
 from jaxal.reporting import curves as figures
 from jaxal.strategies import Strategy, pick_best
@@ -124,15 +124,8 @@ def test_other_failures_are_named_too(tmp_path, monkeypatch, code):
 def test_a_folder_that_cannot_be_written_is_named_before_anything_is_computed(tmp_path, monkeypatch):
     """Root may write everywhere, so the system's answer is given by hand."""
     monkeypatch.setattr(loop, "start", lambda *_: pytest.fail("something was computed"))
-    real = Path.open
-
-    def read_only(path, mode="r", *rest, **options):
-        if mode in ("w", "a"):
-            raise PermissionError(errno.EACCES, "Permission denied")
-        return real(path, mode, *rest, **options)
-
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "open", read_only)
+        patch.setattr(os, "access", lambda path, mode: False)
         with pytest.raises(StoreError, match="Permission denied") as e:
             jaxal.run(pool(), NAMES, **SHORT, out=tmp_path)
     assert str(tmp_path) in str(e.value) and "--out" in str(e.value)
@@ -337,8 +330,64 @@ def test_a_strategy_that_changed_its_carry_does_not_go_on_from_the_old_one(tmp_p
     changed = carrying()
     shrunk = changed._replace(init=lambda aux, state: changed.init(aux, state) | {"mask": jnp.zeros((5, 1), bool)})
     jaxal.register("changing", shrunk)
-    with pytest.raises(StoreError, match="another version of its strategy: run again with --force"):
+    with pytest.raises(StoreError, match="another version of its strategy.*: run again with --force"):
         resumed(tmp_path, ["changing"])
     jaxal.register("changing", carrying())
     jaxal.run(pool(), ["changing"], **SHORT, out=tmp_path, force=True)
     assert left_over(tmp_path) == []
+
+
+def test_a_strategy_whose_init_reads_values_is_named_when_it_goes_on(tmp_path, monkeypatch):
+    """Both as a Strategy, whose errors are the author's own, and wrapped by its name."""
+    good = carrying()
+
+    def init(aux, state):
+        assert np.asarray(state.labels).max() >= 0
+        return good.init(aux, state)
+
+    jaxal.register("reading", good._replace(init=init))
+    stopped(monkeypatch, tmp_path, 1, ["reading"])
+    with pytest.raises(StrategyError, match="reading cannot go on from .*check_strategy.*--force") as e:
+        resumed(tmp_path, ["reading"])
+    assert "\n" not in str(e.value)
+    assert jaxal.run(pool(), ["reading"], **SHORT, out=tmp_path, force=True).to_pandas()["cycle"].max() == 2
+
+
+def test_a_carry_that_grows_is_named_when_the_run_goes_on(tmp_path, monkeypatch):
+    good = carrying()
+
+    def select(keys, aux, carry, state):
+        rows, scores, _ = good.select(keys, aux, carry["kept"], state)
+        return rows, scores, carry | {"seen": jnp.concatenate([carry["seen"], rows], axis=1)}
+
+    def init(aux, state):
+        return {"kept": good.init(aux, state), "seen": jnp.zeros((len(state.labels), 0), jnp.int32)}
+
+    jaxal.register("growing", good._replace(init=init, select=select))
+    stopped(monkeypatch, tmp_path, 1, ["growing"])
+    with pytest.raises(StoreError, match="select changes the carry's shape .*--force"):
+        resumed(tmp_path, ["growing"])
+
+
+def test_a_journal_of_another_version_is_refused(tmp_path, monkeypatch):
+    """It is whole, but what was measured then is not what is measured now."""
+    (path,) = stopped(monkeypatch, tmp_path, 1)
+    content = load_file(path)
+    content["history"] = np.ascontiguousarray(content["history"][..., :-1])
+    seeds = journal.seeds_of(path)
+    path.write_bytes(save(content, {"seeds": str(seeds), "checksum": journal._checksum(content, seeds)}))
+    with pytest.raises(StoreError, match="another version of jaxal: run again with --force"):
+        resumed(tmp_path)
+
+
+def test_the_journal_keeps_its_format(tmp_path, monkeypatch):
+    """Journals that 0.1 left behind go on: these arrays, the history as (cycles, S, 8) in this order."""
+    (path,) = stopped(monkeypatch, tmp_path, 1)
+    arrays = load_file(path)
+    assert set(arrays) == {"rows", "scores", "history", "labels", "W", "b"}
+    assert arrays["history"].shape == (2, 5, 8) and arrays["history"].dtype == np.float64
+    assert loop.History._fields == ("accuracy", "macro_f1", "balanced_accuracy", "fit_seconds", "select_seconds",
+                                    "eval_seconds", "fit_iterations", "converged")  # fmt: skip
+    position = journal.read(path, lambda position: ())
+    for i, measured in enumerate(position.history):
+        np.testing.assert_array_equal(measured, arrays["history"][..., i])
