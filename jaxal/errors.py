@@ -1,6 +1,7 @@
 """What jaxal raises when the input, not the program, is at fault, and what both command lines make of it."""
 
 import difflib
+from typing import overload
 
 
 class JaxalError(Exception):
@@ -23,6 +24,10 @@ class StrategyError(ConfigError):
     """A strategy of one's own that fails or returns what cannot be. Its author's error, if any, is the cause."""
 
 
+@overload
+def outcome(error: JaxalError | KeyboardInterrupt) -> tuple[int, str]: ...
+@overload
+def outcome(error: BaseException) -> tuple[int, str] | None: ...
 def outcome(error: BaseException) -> tuple[int, str] | None:
     """Exit code of a command that `error` ended, and its one line on stderr; None for a fault of ours: a traceback.
 

@@ -81,15 +81,15 @@ def _check_room(tokenizer, max_length: int, prompt: str, pairs: bool) -> None:
 
 
 def encode(encoder: Encoder, texts: list[list[str]], batch_tokens: int, advance: Callable[[int], Any]) -> np.ndarray:
-    """Embed n texts, or n pairs if `texts` has two columns, as (n, D) float32; `advance` is told of every batch's rows.
+    r"""Embed n texts, or n pairs if `texts` has two columns, as (n, D) float32; `advance` is told of every batch's rows.
 
-    Pairs go through the tokenizer as pairs, the longer text cut first, where it knows a separator; else as "a\\nb".
+    Pairs go through the tokenizer as pairs, the longer text cut first, where it knows a separator; else as "a\nb".
     """
     import torch
 
     tokens = _tokens(encoder, texts)
     lengths = np.array([len(ids) for ids in tokens["input_ids"]])
-    X = None
+    X: np.ndarray | None = None
     for rows in batches(lengths, batch_tokens):
         batch = encoder.tokenizer.pad(
             {name: [cells[i] for i in rows] for name, cells in tokens.items()}, return_tensors="pt"
@@ -101,6 +101,8 @@ def encode(encoder: Encoder, texts: list[list[str]], batch_tokens: int, advance:
             X = np.empty((len(lengths), vectors.shape[1]), np.float32)
         X[rows] = vectors
         advance(len(rows))
+    if X is None:
+        raise ValueError("there are no texts")
     return X
 
 

@@ -57,9 +57,9 @@ def extract(job: Job) -> None:
     model = job.stored_as or source.name
     _check_name(model, "--as")
     settings = _settings(job, source, len(columns.texts))
-    splits = _read(job, columns)
-    class_names, *labels = number_labels(*splits, job.unlabeled)
-    train, test = (_rows(split, y) for split, y in zip(splits, labels, strict=True))
+    train_split, test_split = _read(job, columns)
+    class_names, y, y_test = number_labels(train_split, test_split, job.unlabeled)
+    train, test = _rows(train_split, y), None if test_split is None else _rows(test_split, y_test)
     path = store.root(job.store_root) / job.name / model
     shown = click.format_filename(path)  # not every name of a folder can be printed
     about = {"dataset": job.name, "model": model, "settings": settings, "class_names": class_names}
@@ -76,7 +76,8 @@ def extract(job: Job) -> None:
             device=job.device,
             threads=job.threads,
         )
-        rows = _write_missing(writer, encoder, {"train": splits[0], "test": splits[1]}, job.batch_tokens)
+        splits = {"train": train_split} | ({} if test_split is None else {"test": test_split})
+        rows = _write_missing(writer, encoder, splits, job.batch_tokens)
         about = writer.finish(encoder.made)
     seconds = time.perf_counter() - started
     click.echo(
@@ -131,8 +132,8 @@ def _settings(job: Job, source: Source, text_columns: int) -> dict:
     }
 
 
-def _rows(split: Split | None, y) -> store.Rows | None:
-    return split and store.Rows(split.ids, y, ["\n".join(texts) for texts in zip(*split.texts, strict=True)])
+def _rows(split: Split, y) -> store.Rows:
+    return store.Rows(split.ids, y, ["\n".join(texts) for texts in zip(*split.texts, strict=True)])
 
 
 def _write_missing(writer, encoder, splits: dict[str, Split], batch_tokens: int) -> int:

@@ -56,7 +56,7 @@ def locate(model: str) -> Source:
     if model == "minilm":
         folder, revision = _minilm()
         known = MODELS[model]
-        return Source(folder, model, known.hub_id, revision, known.pooling, known.max_length, _longest(folder))
+        return Source(folder, model, known.hub_id, revision, known.pooling, known.max_length or 512, _longest(folder))
     if model in MODELS:
         raise ExtractError(
             f"--model {model} is not available yet: download {MODELS[model].hub_id} and give its folder, --model FOLDER"
@@ -82,7 +82,7 @@ def locate(model: str) -> Source:
 def _minilm() -> tuple[Path, str]:
     """Folder and revision of minilm: from its package, without importing that, else from the hub or the hub's cache."""
     package = importlib.util.find_spec(_MINILM_PACKAGE.replace("-", "_"))
-    if package:
+    if package and package.submodule_search_locations:
         revision = f"{_MINILM_PACKAGE} {importlib.metadata.version(_MINILM_PACKAGE)}"
         return Path(package.submodule_search_locations[0]) / "model", revision
     import huggingface_hub

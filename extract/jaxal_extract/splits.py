@@ -95,14 +95,15 @@ def number_labels(train: Split, test: Split | None, unlabeled: bool) -> tuple[li
 
 
 def _indices(split: Split, index: dict[str, int]) -> np.ndarray:
-    for number, label in enumerate(split.labels, 1):
+    labels = split.labels or []
+    for number, label in enumerate(labels, 1):
         if label == "":
             raise ExtractError(f"{split.path} row {number} has no label; --unlabeled allows this in --train")
         if label not in index:
             raise ExtractError(
                 f"{split.path} row {number} has the label {shortened(label)}, which no row of --train has"
             )
-    return np.array([index[label] for label in split.labels], np.int32)
+    return np.array([index[label] for label in labels], np.int32)
 
 
 def unlike_endings(train: Split, test: Split) -> str | None:

@@ -6,6 +6,7 @@ A new verb is a file beside this one with a click command, and its name in the l
 import os
 import sys
 import traceback
+from typing import NoReturn
 
 import click
 
@@ -41,7 +42,7 @@ class _Verbs(click.Group):
             sys.exit(code)
 
 
-def _fail(error: BaseException) -> None:
+def _fail(error: JaxalError | KeyboardInterrupt) -> NoReturn:
     if isinstance(error, StrategyError) and error.__cause__ is not None:
         # its author has to see where; the traceback begins in their code
         click.echo("".join(traceback.format_exception(error.__cause__)), err=True, nl=False)

@@ -18,6 +18,7 @@ class Bar:
         self.bar.close()
 
     def show(self, progress) -> None:
+        """Show what a run tells after a cycle."""
         accuracy = "done before" if progress.accuracy is None else f"accuracy {progress.accuracy:.4f}"
         self.bar.set_description(f"{progress.strategy} {progress.cycle}/{progress.cycles} {accuracy}", refresh=False)
         before = self.begun.get(progress.strategy, 0)

@@ -47,7 +47,7 @@ def _one_sentence(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        advice = _ADVICE.get(error.errno, f"put that right {_AGAIN}")
+        advice = _ADVICE.get(error.errno or 0, f"put that right {_AGAIN}")
         raise StoreError(f"cannot write {path} ({error.strerror or error}): {advice}") from error
     except ValueError as error:  # a name that no file can have: it holds a NUL, or is not valid Unicode
         raise StoreError(f"cannot write {str(path)!r} ({error}): choose another name") from error

@@ -70,6 +70,7 @@ class Pool:
 
     @property
     def n_classes(self) -> int:
+        """How many classes there are; 0 without labels."""
         return 0 if self.class_names is None else len(self.class_names)
 
     @cached_property

@@ -228,17 +228,19 @@ def verify(path: str | os.PathLike) -> None:
         verified(path, about, name)
 
 
-def texts(path: str | os.PathLike, rows: Sequence[int] | None = None, split: str = "train") -> list[str] | None:
+def texts(
+    path: str | os.PathLike, rows: Sequence[int] | np.ndarray | None = None, split: str = "train"
+) -> list[str] | None:
     """The texts of the given rows (0-based in the split; all without `rows`), None for a pool stored without texts."""
     return _cells(path, "text", rows, split) if manifest(path)["texts"] else None
 
 
-def ids(path: str | os.PathLike, rows: Sequence[int] | None = None, split: str = "train") -> list[str]:
+def ids(path: str | os.PathLike, rows: Sequence[int] | np.ndarray | None = None, split: str = "train") -> list[str]:
     """The ids of the given rows (0-based in the split; all without `rows`)."""
     return _cells(path, "id", rows, split)
 
 
-def _cells(path: str | os.PathLike, name: str, rows: Sequence[int] | None, split: str) -> list:
+def _cells(path: str | os.PathLike, name: str, rows: Sequence[int] | np.ndarray | None, split: str) -> list:
     path, about = Path(path), manifest(path)
     start, n = {"train": (0, about["N"]), "test": (about["N"], about["M"])}[split]
     column = _column(path, about, name, start, n)

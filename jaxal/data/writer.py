@@ -70,9 +70,10 @@ class Writer:
         Raises StoreError if a shard is missing or the shards differ in D.
         """
         headers = {shard.file: shard_header(self.path / shard.file) for shard in shards(self.about)}
-        if self.missing() or len({columns for _, columns, _ in headers.values()}) != 1:
+        written = [header for header in headers.values() if header is not None]
+        if self.missing() or len({columns for _, columns, _ in written}) != 1:
             raise StoreError(f"{self.path} cannot be finished: a shard is missing, or the shards differ in dimension")
-        _, columns, dtypes = zip(*headers.values(), strict=True)
+        _, columns, dtypes = zip(*written, strict=True)
         files = {
             name: {"bytes": (self.path / name).stat().st_size, "sha256": sha256(self.path / name)}
             for name in [*headers, ROWS]
@@ -174,14 +175,14 @@ def write_arrays(
             )
         if np.any((y < -1) | (y >= len(class_names))):
             raise StoreError(f"the {split} split of {dataset} has labels outside its {len(class_names)} classes")
-        return Rows(ids, y, texts)
+        return Rows(list(map(str, ids)), y, texts)
 
     splits = {"train": np.asarray(X)} | ({} if X_test is None else {"test": np.asarray(X_test)})
     train = rows("train", splits["train"], y, ids, texts)
     test = None if X_test is None else rows("test", splits["test"], y_test, ids_test, texts_test)
     digest = hashlib.sha256()
     for X in splits.values():
-        digest.update(np.ascontiguousarray(X))
+        digest.update(np.ascontiguousarray(X).data)
     about = {"dataset": dataset, "model": model, "settings": settings | {"vectors": digest.hexdigest()}}
     with open_writer(path, **about, class_names=class_names, train=train, test=test, shard_rows=shard_rows) as writer:
         if not writer.finished:

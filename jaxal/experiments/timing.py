@@ -29,6 +29,7 @@ class Intervals:
 
     @property
     def seconds(self) -> float:
+        """Seconds that any of the intervals covers."""
         return sum(end - begin for begin, end in self._apart)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxal import strategies as strategies_
 from jaxal.data.pool import Pool
-from jaxal.errors import DataError
+from jaxal.errors import ConfigError, DataError
 from jaxal.experiments import loop
 from jaxal.experiments.config import check_values
 from jaxal.numerics import logreg

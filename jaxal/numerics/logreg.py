@@ -60,10 +60,10 @@ def zeros(n_seeds: int, n_classes: int, dim: int, dtype) -> Params:
 @partial(jax.jit, static_argnames=("tol", "max_iter", "intercept", "vmapped"))
 def fit(
     X: Float[Array, "N D"],
-    rows: Integer[ArrayLike, "S L"],
-    y: Integer[ArrayLike, "S L"],
+    rows: Integer[Array | np.ndarray, "S L"],
+    y: Integer[Array | np.ndarray, "S L"],
     *,
-    weight: Shaped[ArrayLike, "S L"],
+    weight: Shaped[Array | np.ndarray, "S L"],
     init: Params,
     C: ArrayLike = 1.0,
     tol: float = 1e-4,

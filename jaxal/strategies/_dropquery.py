@@ -43,8 +43,8 @@ def dropquery(variant="official", n_masks: int | None = None):
     Reference: Gupte et al., 2024, Algorithm 1.
     """
     official = variant == "official"
-    n_masks = (3 if official else 20) if n_masks is None else check_setting("dropquery.n_masks", n_masks, int, 1)
-    rule = _Rule(n_masks, official)
+    default = 3 if official else 20
+    rule = _Rule(default if n_masks is None else check_setting("dropquery.n_masks", n_masks, int, 1), official)
 
     def prepare(pool, key):
         return distances.norms(pool.X, normalize=official)

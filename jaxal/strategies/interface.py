@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from numbers import Integral, Real
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,7 @@ from jaxal.errors import ConfigError
 from jaxal.numerics import blocks, logreg
 from jaxal.strategies.checks import call, check_scores, name_of
 
+Number = TypeVar("Number", int, float)
 _LARGEST = {int: np.iinfo(np.int32).max, float: float(np.finfo(np.float32).max)}
 
 
@@ -148,7 +149,7 @@ def pick_best(key, scores, labeled, batch_size: int):
     return rows, scores[rows]
 
 
-def check_setting(name: str, value, kind: type[int] | type[float], least, most=None):
+def check_setting(name: str, value: Any, kind: type[Number], least: float, most: float | None = None) -> Number:
     """The setting as Python's own number of this kind; it may be NumPy's, and must be within the limits.
 
     Without `most`, what an int32 or a float32 holds. Raises ConfigError.

@@ -45,6 +45,7 @@ def before_each(rows: Array, start: Any, value: Callable, take: Callable) -> Arr
 
 @cache
 def _compiled(strategy: Strategy) -> Callable:
+    assert strategy.utilities is not None
     return strategy.utilities if strategy.host else jax.jit(strategy.utilities)
 
 
