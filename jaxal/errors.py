@@ -3,6 +3,8 @@
 import difflib
 from typing import overload
 
+USER_ERROR, INTERRUPTED = 2, 130  # exit codes; a shell reports 130 for Ctrl-C
+
 
 class JaxalError(Exception):
     """One clear sentence for a user: what is wrong, where, and what to do. The CLI prints it and exits with 2."""
@@ -31,12 +33,12 @@ def outcome(error: BaseException) -> tuple[int, str] | None: ...
 def outcome(error: BaseException) -> tuple[int, str] | None:
     """Exit code of a command that `error` ended, and its one line on stderr; None for a fault of ours: a traceback.
 
-    2 for a JaxalError, and 130, which is what a shell reports for Ctrl-C, for a KeyboardInterrupt.
+    2 for a JaxalError, 130 for a KeyboardInterrupt.
     """
     if isinstance(error, JaxalError):
-        return 2, f"Error: {' '.join(str(error).split())}"
+        return USER_ERROR, f"Error: {' '.join(str(error).split())}"
     if isinstance(error, KeyboardInterrupt):
-        return 130, "Interrupted: the same command goes on where it stopped."
+        return INTERRUPTED, "Interrupted: the same command goes on where it stopped."
     return None
 
 

@@ -280,3 +280,18 @@ def test_a_damaged_pool_does_not_hide_the_others(tmp_path):
     a, *_ = store.listing(tmp_path)
     assert "unfinished.json cannot be read" in a.damage and not a.finished
     assert store.datasets(tmp_path) == ["a", "b", "c", "d"]
+
+
+def test_a_folder_that_may_not_be_looked_into_does_not_hide_the_pools(tmp_path, monkeypatch):
+    """Such as lost+found, at the top of a disk."""
+    write(tmp_path / "own" / "made")
+    (tmp_path / "lost+found").mkdir()
+    real = Path.iterdir
+
+    def iterdir(path):
+        if path.name == "lost+found":
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    assert [entry.dataset for entry in store.listing(tmp_path)] == store.datasets(tmp_path) == ["own"]

@@ -1,9 +1,10 @@
 """`python -m jaxal_extract`, which `jaxal extract` becomes."""
 
+import os
 import signal
 import sys
 
-from jaxal.errors import outcome
+from jaxal.errors import INTERRUPTED, outcome
 
 try:
     if hasattr(signal, "pthread_sigmask"):  # `jaxal extract` holds Ctrl-C back until here, where it is one line
@@ -14,4 +15,7 @@ try:
 except KeyboardInterrupt as interrupt:
     code, line = outcome(interrupt)
     print(line, file=sys.stderr)
+if code == INTERRUPTED:  # an interrupted import may leave Python with another idea of how to exit, or with threads
+    sys.stdout.flush(), sys.stderr.flush()
+    os._exit(code)
 sys.exit(code)

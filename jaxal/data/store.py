@@ -7,6 +7,7 @@
         test-00000-of-00001.safetensors    absent in a pool without a test split
         manifest.json                      what the pool is, size and sha256 of each file; comes last: finished
         probcover-<hash>.cache             what ProbCover computed of the pool; not part of it, may be deleted
+        .lock                              keeps a second writer out while one writes; means nothing when left behind
 
 Each file is written beside its place, fsynced and renamed, so that a name that exists holds whole content: a kill or a
 full disk loses at most the shard in flight, and writing the same pool again goes on from there.
@@ -26,6 +27,7 @@ from jaxal.data.format import (
     ROWS,
     UNFINISHED,
     Rows,
+    Shard,
     aligned_empty,
     check_files,
     check_finite,
@@ -114,11 +116,11 @@ def is_pool(path: str | os.PathLike) -> bool:
 
 
 def _folders(path: Path) -> list[Path]:
-    """What is in a folder of the store, by name; nothing if it is not there."""
+    """What is in a folder, by name; nothing if it is not there, or may not be looked into."""
     try:
-        return sorted(path.iterdir()) if os.path.isdir(path) else []
-    except OSError as error:
-        raise StoreError(f"{path} cannot be read ({error.strerror})") from error
+        return sorted(path.iterdir())
+    except (OSError, ValueError):
+        return []
 
 
 def _pools(folder: Path) -> list[Path]:
@@ -200,23 +202,28 @@ def read(path: str | os.PathLike) -> Stored:
     """Load a finished pool into memory: each file is read once, and is what the manifest's sha256 is of.
 
     Raises StoreError naming the file and what is wrong with it: damage, a vector that is not finite, or N, M, D, C or
-    labels other than the manifest's. Memory: the arrays and one shard.
+    labels other than the manifest's. Memory: the arrays, and one shard as bytes and as numbers.
     """
     path = Path(path)
     about = manifest(path)
     check_files(path, about)
     y, y_test = np.split(_labels(path, about), [about["N"]])
-    counts, dim, dtype = {"train": about["N"], "test": about["M"]}, about["D"], np.dtype(about["dtype"])
-    X = {split: aligned_empty((n, dim), dtype) for split, n in counts.items()}
+    sizes = {"train": about["N"], "test": about["M"]}
+    X = {split: aligned_empty((n, about["D"]), about["dtype"]) for split, n in sizes.items()}
     for shard in shards(about):
-        file, block = path / shard.file, vectors(verified(path, about, shard.file), path / shard.file)
-        if block.shape != (shard.stop - shard.start, dim) or not np.can_cast(block.dtype, dtype):
-            expected = f"({shard.stop - shard.start}, {dim}) {dtype}"
-            raise damaged(file, f"holds {block.shape} {block.dtype} where the manifest says {expected}")
-        check_finite(block, shard, file)
-        X[shard.split][shard.start : shard.stop] = block
+        X[shard.split][shard.start : shard.stop] = _vectors(path, about, shard)
     test = (X["test"], y_test) if about["M"] else (None, None)
     return Stored(X["train"], y, *test, about["class_names"], about, path)
+
+
+def _vectors(path: Path, about: dict, shard: Shard) -> np.ndarray:
+    file = path / shard.file
+    X = vectors(verified(path, about, shard.file), file)
+    shape, dtype = (shard.stop - shard.start, about["D"]), np.dtype(about["dtype"])
+    if X.shape != shape or not np.can_cast(X.dtype, dtype):
+        raise damaged(file, f"holds {X.shape} {X.dtype} where the manifest says {shape} {dtype}")
+    check_finite(X, shard, file)
+    return X
 
 
 def verify(path: str | os.PathLike) -> None:
