@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from copy import deepcopy
+from typing import cast
 
 import numpy as np
 
@@ -73,7 +74,8 @@ class Strategy(SingleAnnotatorPoolQueryStrategy):
         if clf is not None:
             check_type(clf, "clf", SkactivemlClassifier)
             check_equal_missing_label(clf.missing_label, self.missing_label_)
-        _, free = self._transform_candidates(candidates, X, y, enforce_mapping=True)
+        _, mapping = self._transform_candidates(candidates, X, y, enforce_mapping=True)
+        free = np.asarray(mapping)
         utilities = np.full((batch_size, len(X)), np.nan)
         if batch_size == 0:
             return (free, utilities) if return_utilities else free
@@ -83,7 +85,7 @@ class Strategy(SingleAnnotatorPoolQueryStrategy):
         pool = Pool(X[rows])
         asked = {}
         if clf is not None and self.strategy not in strategies.IPS:
-            clf = clone(clf).fit(X, y) if fit_clf else clf
+            clf = cast(SkactivemlClassifier, clone(clf)).fit(X, y) if fit_clf else clf
             if self.strategy == "dropquery":
                 clf = clf if fit_clf else deepcopy(clf)  # to predict may use up random numbers of its own
                 asked = {"predict": _remembered(clf.predict) if return_utilities else clf.predict}
@@ -115,7 +117,7 @@ def _remembered(predict: Callable) -> Callable:
     known = {}
 
     def remembered(X):
-        key = hashlib.sha256(np.ascontiguousarray(X)).digest()
+        key = hashlib.sha256(np.ascontiguousarray(X).data).digest()
         if key not in known:
             known[key] = predict(X)
         return known[key]

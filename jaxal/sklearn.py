@@ -2,6 +2,7 @@
 
 import warnings
 from numbers import Integral, Real
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -48,7 +49,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
         Cost: two products of X with the coefficients an iteration, and a copy of X.
         """
         self._check_parameters()
-        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32])
+        X, y = cast(tuple[np.ndarray, np.ndarray], validate_data(self, X, y, dtype=[np.float64, np.float32]))
         check_classification_targets(y)
         weight = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
         classes, codes = np.unique(y, return_inverse=True)
@@ -92,12 +93,13 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
         W, b = self.coef_.astype(X.dtype), self.intercept_.astype(X.dtype)
         if W.shape[1] != X.shape[1]:
             return None
-        return logreg.Params(*((a if len(classes) != 2 else np.concatenate([-a, a]) / 2)[None] for a in (W, b)))
+        W, b = ((a if len(classes) != 2 else np.concatenate([-a, a]) / 2)[None] for a in (W, b))
+        return logreg.Params(cast(jax.Array, W), cast(jax.Array, b))
 
     def decision_function(self, X):
         """Logits (L, n_classes); for two classes the second one's lead over the first, (L,)."""
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        X = cast(np.ndarray, validate_data(self, X, dtype=[np.float64, np.float32], reset=False))
         Z = X @ self.coef_.T.astype(X.dtype) + self.intercept_.astype(X.dtype)
         return Z[:, 0] if len(self.classes_) == 2 else Z
 

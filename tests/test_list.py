@@ -6,13 +6,13 @@ import pytest
 from click.testing import CliRunner
 from test_store import change_manifest, write
 
-from jaxal import cli
+from jaxal.cli.group import group
 from jaxal_extract import ExtractError
 from jaxal_extract.models import BY_NAME, MODELS, locate
 
 
 def listed(root) -> list[str]:
-    result = CliRunner().invoke(cli.main, ["list", "--store", str(root)], catch_exceptions=False)
+    result = CliRunner().invoke(group, ["list", "--store", str(root)], catch_exceptions=False)
     assert result.exit_code == 0 and result.stderr == ""
     return result.stdout.splitlines()
 

@@ -81,7 +81,7 @@ def _check_room(tokenizer, max_length: int, prompt: str, pairs: bool) -> None:
 
 
 def encode(encoder: Encoder, texts: list[list[str]], batch_tokens: int, advance: Callable[[int], Any]) -> np.ndarray:
-    r"""Embed n texts, or n pairs if `texts` has two columns, as (n, D) float32; `advance` is told of every batch's rows.
+    r"""Embed n texts, or n pairs if `texts` has two columns, as (n, D) float32; `advance` is told how many are done.
 
     Pairs go through the tokenizer as pairs, the longer text cut first, where it knows a separator; else as "a\nb".
     """

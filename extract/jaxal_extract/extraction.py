@@ -51,13 +51,14 @@ def extract(job: Job) -> None:
     for option, text in (("--prompt", job.prompt), ("--strip-final", job.strip_final)):
         if not _is_unicode(text):
             raise ExtractError(f"{option} is not valid UTF-8: give it in the encoding of your terminal")
-    columns = _columns(job)
+    train_file = _train_file(job)
+    columns = _columns(train_file, job)
     require_torch()
     source = locate(job.model)
     model = job.stored_as or source.name
     _check_name(model, "--as")
     settings = _settings(job, source, len(columns.texts))
-    train_split, test_split = _read(job, columns)
+    train_split, test_split = _read(train_file, job, columns)
     class_names, y, y_test = number_labels(train_split, test_split, job.unlabeled)
     train, test = _rows(train_split, y), None if test_split is None else _rows(test_split, y_test)
     path = store.root(job.store_root) / job.name / model
@@ -88,15 +89,18 @@ def extract(job: Job) -> None:
     click.echo(f"next: jaxal {verb} --dataset {job.name}{_options(job, path)}")
 
 
-def _columns(job: Job) -> Columns:
-    task = TASKS.get(job.name)
+def _train_file(job: Job) -> Path:
     if job.train is None:
-        if task:
+        if job.name in TASKS:
             raise ExtractError(
                 f"loading {job.name} from the hub is not available yet: give --train FILE and --test FILE"
             )
         raise ExtractError("--train FILE is needed: a .csv, .tsv or .jsonl file, or one of these with .gz")
-    columns = choose_columns(job.train, task, list(job.text_columns), job.label_column, job.id_column)
+    return job.train
+
+
+def _columns(train_file: Path, job: Job) -> Columns:
+    columns = choose_columns(train_file, TASKS.get(job.name), list(job.text_columns), job.label_column, job.id_column)
     if len(columns.texts) > 2:
         raise ExtractError("--text-column can be given once, or twice for pairs of texts")
     if job.test and not columns.label:
@@ -104,8 +108,8 @@ def _columns(job: Job) -> Columns:
     return columns
 
 
-def _read(job: Job, columns: Columns) -> tuple[Split, Split | None]:
-    train = read_split(job.train, columns, job.strip_final)
+def _read(train_file: Path, job: Job, columns: Columns) -> tuple[Split, Split | None]:
+    train = read_split(train_file, columns, job.strip_final)
     test = read_split(job.test, columns, job.strip_final) if job.test else None
     warning = unlike_endings(train, test) if test else None
     if warning:

@@ -48,8 +48,8 @@ def list_(store):
             sizes = pool.n_classes, f"{pool.n_train:,}", f"{pool.n_test:,}"
             sizes = ("", "", "") if pool.damage else sizes
             click.echo(_row(pool.dataset, "your own", *sizes, "", "", _model(pool)))
-    for number, pool in enumerate(pool for pool in pools if pool.damage):
-        click.echo("\n" * (number == 0) + f"damaged: {click.format_filename(pool.damage)}")
+    for number, damage in enumerate(pool.damage for pool in pools if pool.damage):
+        click.echo("\n" * (number == 0) + f"damaged: {click.format_filename(damage)}")
     others = ", ".join(name for name in MODELS if name not in BY_NAME)
     click.echo(f"\nmodels: {', '.join(BY_NAME)}, or the folder of a transformers model")
     click.echo(f"models of the study that have to be downloaded first, and are then given as folders: {others}")

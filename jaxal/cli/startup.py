@@ -14,7 +14,7 @@ def start_jax() -> None:
     import jax
     import platformdirs
 
-    if jax.config.jax_compilation_cache_dir is None:  # $JAX_COMPILATION_CACHE_DIR
+    if jax.config.read("jax_compilation_cache_dir") is None:  # $JAX_COMPILATION_CACHE_DIR
         jax.config.update("jax_compilation_cache_dir", str(platformdirs.user_cache_path("jaxal", False) / "xla"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
@@ -33,6 +33,6 @@ def _show_warning(show, message, *rest, **options):
         return show(message, *rest, **options)
     import jax
 
-    for entry in Path(jax.config.jax_compilation_cache_dir).glob(f"{glob.escape(broken[1])}-*"):
+    for entry in Path(jax.config.read("jax_compilation_cache_dir")).glob(f"{glob.escape(broken[1])}-*"):
         with suppress(OSError):
             entry.unlink()

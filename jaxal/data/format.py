@@ -95,6 +95,11 @@ def load(file: Path) -> dict:
         raise StoreError(
             f"{file} has format {about['format']} and this jaxal reads format {FORMAT}: use the jaxal that wrote it"
         )
+    _check_fields(file, about)
+    return about
+
+
+def _check_fields(file: Path, about: dict) -> None:
     for name, kind in (_DESCRIPTION | (_RESULT if file.name == MANIFEST else {})).items():
         if not _is(about.get(name), kind):
             raise damaged(file, f"has no valid {name!r}")
@@ -108,7 +113,6 @@ def load(file: Path) -> dict:
         raise damaged(file, "has impossible sizes")
     if about.get("dtype", "float16") not in ("float16", "float32"):
         raise damaged(file, f"has the unknown dtype {about['dtype']!r}")
-    return about
 
 
 def _is(value, kind: type) -> bool:

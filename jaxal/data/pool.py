@@ -143,6 +143,7 @@ def digits() -> Pool:
 
     X, y = load_digits(return_X_y=True)
     X, X_test, y, y_test = train_test_split(X.astype(np.float32), y, test_size=0.2, stratify=y, random_state=0)
+    X, y, X_test, y_test = (np.asarray(a) for a in (X, y, X_test, y_test))
     return Pool(X, y, X_test, y_test, class_names=[str(i) for i in range(10)], dataset="digits", model="pixels")
 
 
@@ -240,7 +241,7 @@ def _encode(labels: np.ndarray, names, given: bool, what: str) -> np.ndarray:
     known = f"is not among the {len(names)} classes" if given else "no row of train has"
     if given and labels.dtype.kind != "U":
         names = np.arange(len(names))
-    codes = pd.Index(names).get_indexer(labels).astype(np.int32)
+    codes = pd.Index(names).get_indexer(pd.Index(labels)).astype(np.int32)
     bad = (codes < 0) & ~_unlabeled(labels)
     if bad.any():
         row = int(np.argmax(bad))

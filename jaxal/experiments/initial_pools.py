@@ -56,7 +56,8 @@ def configure(
     for name in settings:
         if name not in _SHARED:
             raise ConfigError(unknown("setting of initial pools", name, _SHARED))
-    base = configs.configure(pool, "random", seeds, batch_size=1, initial_size=1, cycles=0, **settings)
+    settings["cycles"] = 0
+    base = configs.configure(pool, "random", seeds, batch_size=1, initial_size=1, **settings)
     n = min(len(pool.X), base.pool_size or len(pool.X))
     each = [replace(base, ips=ips) for ips in _distinct("selections", selections)]
     steps = [replace(step, initial_size=size) for step in each for size in _distinct("sizes", sizes)]

@@ -67,7 +67,10 @@ class Position(NamedTuple):
 
 
 def problem(pool: Pool, C: float, warm_start: bool) -> Problem:
-    """Move a pool to the device, once for all runs on it."""
+    """Move a pool to the device, once for all runs on it; it has labels and a test split."""
+    assert pool.y is not None  # `config.check` has seen to all three
+    assert pool.X_test is not None
+    assert pool.y_test is not None
     return Problem(to_device(pool.X), to_device(pool.X_test), pool.y, pool.y_test, pool.n_classes, C, warm_start)
 
 

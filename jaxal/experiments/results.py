@@ -3,7 +3,7 @@
 import io
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -33,7 +33,7 @@ class Tables(NamedTuple):
 
 
 def of_run(
-    columns: Mapping[str, object],
+    columns: Mapping[str, Any],
     seeds: Sequence[int],
     schedule: np.ndarray,
     history: Mapping[str, np.ndarray],

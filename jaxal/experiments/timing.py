@@ -74,8 +74,8 @@ def _listen() -> None:
     jax.monitoring.register_event_duration_secs_listener(_note)
 
 
-def _note(event: str, duration: float, **_: object) -> None:
+def _note(event: str, duration_secs: float, **_: str | int) -> None:
     if event.startswith("/jax/core/compile/"):
         now = time.perf_counter()
         for watch in _running:
-            watch._compiling.add(now - duration, now)
+            watch._compiling.add(now - duration_secs, now)

@@ -33,7 +33,7 @@ def read_labels(path: Path, pool: Pool) -> tuple[np.ndarray, np.ndarray]:
     """
     table = _read_csv(path)
     if "label" not in table or not {"row", "id"} & set(table):
-        raise DataError(f"{path} needs the columns label and row (or id); it has {', '.join(table)}")
+        raise DataError(f"{path} needs the columns label and row (or id); it has {', '.join(map(str, table.columns))}")
     rows = _row_numbers(path, table, pool) if "row" in table else _rows_of_ids(path, table, pool)
     _refuse(path, table, table["label"].str.strip() == "", lambda i: " has no label")
     return rows, table["label"].to_numpy(str)
@@ -88,7 +88,7 @@ def _rows_of_ids(path: Path, table: pd.DataFrame, pool: Pool) -> np.ndarray:
     if not ids.is_unique:
         raise DataError(f"the pool has the id '{ids[ids.duplicated()][0]}' twice: use the column row in {path}")
     given = table["id"].tolist()
-    rows = ids.get_indexer(given)
+    rows = ids.get_indexer(pd.Index(given))
     _refuse(path, table, rows < 0, lambda i: f": the pool has no id '{given[i]}'")
     return rows
 

@@ -28,7 +28,7 @@ def table(results: pd.DataFrame) -> str:
         return "\n".join(lines)
     lines = [f"{'strategy':<28}{'seeds':>6}{'AULC mean':>11}{'std':>8}{'final acc.':>12}{'seconds':>9}"]
     for row in summary(results).itertuples():
-        std = "-" if pd.isna(row.aulc_std) else f"{row.aulc_std:.4f}"
+        std = "-" if row.seeds == 1 else f"{row.aulc_std:.4f}"
         lines.append(
             f"{row.strategy:<28}{row.seeds:>6}{row.aulc_mean:>11.4f}{std:>8}{row.final_accuracy:>12.4f}{row.seconds:>9.1f}"
         )

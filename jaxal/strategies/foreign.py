@@ -81,6 +81,7 @@ class _Fitted(SkactivemlClassifier):
 
     def predict_proba(self, X):
         """(N, C), 0 for classes never seen."""
+        assert self.W is not None  # `of` has given it
         return softmax(X @ self.W.T + self.b, copy=False)
 
     def predict(self, X):

@@ -154,7 +154,7 @@ def check_setting(name: str, value: Any, kind: type[Number], least: float, most:
 
     Without `most`, what an int32 or a float32 holds. Raises ConfigError.
     """
-    if isinstance(value, bool | np.bool_) or not isinstance(value, Integral if kind is int else Real):
+    if not _is_number(value, kind):
         raise ConfigError(f"{name} is {reprlib.repr(value)}: it must be a {'whole ' * (kind is int)}number")
     if not least <= value <= (math.inf if most is None else most):
         limits = f"at least {least}" if most is None else f"between {least} and {most}"
@@ -162,6 +162,10 @@ def check_setting(name: str, value: Any, kind: type[Number], least: float, most:
     if most is None and value > _LARGEST[kind]:
         raise ConfigError(f"{name} is {reprlib.repr(value)}: that is too large")
     return kind(value)
+
+
+def _is_number(value: Any, kind: type) -> bool:
+    return isinstance(value, Integral if kind is int else Real) and not isinstance(value, bool | np.bool_)
 
 
 def _nothing(*_):
