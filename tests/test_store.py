@@ -306,7 +306,7 @@ def test_a_read_only_store(tmp_path, monkeypatch):
         write(tmp_path / "other")
 
 
-def test_reading_holds_one_copy_and_one_shard(tmp_path):
+def test_reading_holds_one_copy(tmp_path):
     """650,000 x 4,096 in float16 are 5 GB: there is no room for a second copy."""
     path = write(tmp_path / "pool", (np.ones((4096, 512), np.float32), None), shard_rows=256)
     store.read(path)  # imports are not to be counted
@@ -314,7 +314,7 @@ def test_reading_holds_one_copy_and_one_shard(tmp_path):
     back = store.read(path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 1.2 * back.X.nbytes
+    assert peak < 1.06 * back.X.nbytes
 
 
 def test_the_store_imports_neither_jax_nor_torch():

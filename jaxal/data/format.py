@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 import safetensors
-import safetensors.numpy
 
 from jaxal.errors import StoreError
 
@@ -142,17 +141,26 @@ def _check_file(path: Path, about: dict, name: str, n_values: int = 0) -> None:
         raise damaged(path / MANIFEST, f"has D = {about['D']}, for which {name} is too small")
 
 
-def verified(path: Path, about: dict, name: str) -> bytes:
-    """The content of one file of a finished pool. Raises StoreError if its sha256 is not the manifest's."""
-    file = path / name
+def read_rows(path: Path, about: dict) -> bytes:
+    """The content of rows.parquet. Raises StoreError if its sha256 is not the manifest's."""
     try:
-        content = file.read_bytes()
+        content = (path / ROWS).read_bytes()
     except OSError as error:
-        raise damaged(file, f"cannot be read ({error.strerror})") from error
-    expected = about["files"].get(name)
-    if not isinstance(expected, dict) or hashlib.sha256(content).hexdigest() != expected.get("sha256"):
-        raise damaged(file, "has another sha256 than the manifest")
+        raise damaged(path / ROWS, f"cannot be read ({error.strerror})") from error
+    _check_sha256(path, about, ROWS, hashlib.sha256(content).hexdigest())
     return content
+
+
+def check_hashes(path: Path, about: dict) -> None:
+    """Raises StoreError for the first file of the manifest `about` that has not its sha256; after `check_files`."""
+    for name in (ROWS, *(shard.file for shard in shards(about))):
+        _check_sha256(path, about, name, sha256(path / name))
+
+
+def _check_sha256(path: Path, about: dict, name: str, found: str) -> None:
+    expected = about["files"].get(name)
+    if not isinstance(expected, dict) or expected.get("sha256") != found:
+        raise damaged(path / name, "has another sha256 than the manifest")
 
 
 def check_finite(X: np.ndarray, shard: Shard, source: Path) -> None:
@@ -169,21 +177,37 @@ def sha256(file: Path) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
-def vectors(content: bytes, file: Path) -> np.ndarray:
-    """The tensor X in the content of a shard. Raises StoreError."""
-    try:
-        return safetensors.numpy.load(content)["X"]
-    except (KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
-        raise damaged(file, f"cannot be read ({error!r})") from error
+def read_shard(path: Path, about: dict, shard: Shard, out: np.ndarray) -> None:
+    """Read the vectors of a shard into `out` (shard.stop - shard.start, D), hashed on the way, with no copy of them.
+
+    Raises StoreError if the shard is damaged, or holds a vector that is not finite.
+    """
+    file = path / shard.file
+    header = shard_header(file)
+    if header is None:
+        raise damaged(file, "cannot be read as float16 or float32 vectors")
+    *shape, dtype = header
+    if tuple(shape) != out.shape or not np.can_cast(dtype, out.dtype):
+        raise damaged(file, f"holds {tuple(shape)} {dtype} where the manifest says {out.shape} {out.dtype}")
+    X = out if dtype == out.dtype else np.empty(shape, dtype)
+    with open(file, "rb") as opened:  # the vectors are the end of the file
+        digest = hashlib.sha256(opened.read(file.stat().st_size - X.nbytes))
+        opened.readinto(X.data.cast("B"))
+    digest.update(X)
+    _check_sha256(path, about, shard.file, digest.hexdigest())
+    check_finite(X, shard, file)
+    if X is not out:
+        out[...] = X
 
 
 def shard_header(file: Path) -> tuple[int, int, str] | None:
-    """Rows, columns and dtype of a shard without loading it; None if it is absent or not whole."""
+    """Rows, columns and dtype of a shard, without its vectors; None if it is absent, not whole, or anything else."""
     try:
         with safetensors.safe_open(file, framework="numpy") as opened:
-            tensor = opened.get_slice("X")
+            (name,) = opened.keys()
+            tensor = opened.get_slice(name)
             rows, columns = tensor.get_shape()
-            return rows, columns, {"F16": "float16", "F32": "float32"}[tensor.get_dtype()]
+            return (rows, columns, {"F16": "float16", "F32": "float32"}[tensor.get_dtype()]) if name == "X" else None
     except (OSError, ValueError, KeyError, safetensors.SafetensorError):
         return None
 

@@ -27,15 +27,14 @@ from jaxal.data.format import (
     ROWS,
     UNFINISHED,
     Rows,
-    Shard,
     aligned_empty,
     check_files,
-    check_finite,
+    check_hashes,
     damaged,
     load,
+    read_rows,
+    read_shard,
     shards,
-    vectors,
-    verified,
 )
 from jaxal.data.writer import Writer, open_writer, write_arrays
 from jaxal.errors import StoreError, unknown
@@ -199,10 +198,10 @@ def manifest(path: str | os.PathLike) -> dict:
 
 
 def read(path: str | os.PathLike) -> Stored:
-    """Load a finished pool into memory: each file is read once, and is what the manifest's sha256 is of.
+    """Load a finished pool into memory; each file is read once, and hashed as it is read.
 
     Raises StoreError naming the file and what is wrong with it: damage, a vector that is not finite, or N, M, D, C or
-    labels other than the manifest's. Memory: the arrays, and one shard as bytes and as numbers.
+    labels other than the manifest's. Memory: the arrays, and one shard where it is float16 and others are not.
     """
     path = Path(path)
     about = manifest(path)
@@ -211,19 +210,9 @@ def read(path: str | os.PathLike) -> Stored:
     sizes = {"train": about["N"], "test": about["M"]}
     X = {split: aligned_empty((n, about["D"]), about["dtype"]) for split, n in sizes.items()}
     for shard in shards(about):
-        X[shard.split][shard.start : shard.stop] = _vectors(path, about, shard)
+        read_shard(path, about, shard, X[shard.split][shard.start : shard.stop])
     test = (X["test"], y_test) if about["M"] else (None, None)
     return Stored(X["train"], y, *test, about["class_names"], about, path)
-
-
-def _vectors(path: Path, about: dict, shard: Shard) -> np.ndarray:
-    file = path / shard.file
-    X = vectors(verified(path, about, shard.file), file)
-    shape, dtype = (shard.stop - shard.start, about["D"]), np.dtype(about["dtype"])
-    if X.shape != shape or not np.can_cast(X.dtype, dtype):
-        raise damaged(file, f"holds {X.shape} {X.dtype} where the manifest says {shape} {dtype}")
-    check_finite(X, shard, file)
-    return X
 
 
 def verify(path: str | os.PathLike) -> None:
@@ -231,8 +220,7 @@ def verify(path: str | os.PathLike) -> None:
     path = Path(path)
     about = manifest(path)
     check_files(path, about)
-    for name in (ROWS, *(shard.file for shard in shards(about))):
-        verified(path, about, name)
+    check_hashes(path, about)
 
 
 def texts(
@@ -278,7 +266,7 @@ def _column(path: Path, about: dict, name: str, start: int, n: int):
 
     file = path / ROWS
     try:
-        with pq.ParquetFile(pa.BufferReader(verified(path, about, ROWS))) as parquet:
+        with pq.ParquetFile(pa.BufferReader(read_rows(path, about))) as parquet:
             if parquet.metadata.num_rows != about["N"] + about["M"]:
                 rows = parquet.metadata.num_rows
                 raise damaged(file, f"has {rows} rows where the manifest says {about['N']} + {about['M']}")
