@@ -46,6 +46,17 @@ def same_tables(a, b) -> None:
         same(x, y)
 
 
+def seeds_of(table: pd.DataFrame, *seeds: int) -> pd.DataFrame:
+    return table[table["seed"].isin(seeds)]
+
+
+def files_of(folder: Path) -> dict[str, tuple[bytes, int]]:
+    """Content and time of the last change of every result in a folder."""
+    return {
+        p.name: (p.read_bytes(), p.stat().st_mtime_ns) for p in folder.iterdir() if p.is_file() and p.name != ".lock"
+    }
+
+
 def left_over(folder: Path) -> list[str]:
     """What a finished run must not leave behind: temporary files and journals."""
     return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.suffix in (".tmp", ".safetensors"))

@@ -330,7 +330,7 @@ def test_a_strategy_that_changed_its_carry_does_not_go_on_from_the_old_one(tmp_p
     changed = carrying()
     shrunk = changed._replace(init=lambda aux, state: changed.init(aux, state) | {"mask": jnp.zeros((5, 1), bool)})
     jaxal.register("changing", shrunk)
-    with pytest.raises(StoreError, match="another version of its strategy.*: run again with --force"):
+    with pytest.raises(StoreError, match=r"another version of its strategy.*: run again with --force"):
         resumed(tmp_path, ["changing"])
     jaxal.register("changing", carrying())
     jaxal.run(pool(), ["changing"], **SHORT, out=tmp_path, force=True)
@@ -347,7 +347,7 @@ def test_a_strategy_whose_init_reads_values_is_named_when_it_goes_on(tmp_path, m
 
     jaxal.register("reading", good._replace(init=init))
     stopped(monkeypatch, tmp_path, 1, ["reading"])
-    with pytest.raises(StrategyError, match="reading cannot go on from .*check_strategy.*--force") as e:
+    with pytest.raises(StrategyError, match=r"reading cannot go on from .*check_strategy.*--force") as e:
         resumed(tmp_path, ["reading"])
     assert "\n" not in str(e.value)
     assert jaxal.run(pool(), ["reading"], **SHORT, out=tmp_path, force=True).to_pandas()["cycle"].max() == 2
@@ -365,7 +365,7 @@ def test_a_carry_that_grows_is_named_when_the_run_goes_on(tmp_path, monkeypatch)
 
     jaxal.register("growing", good._replace(init=init, select=select))
     stopped(monkeypatch, tmp_path, 1, ["growing"])
-    with pytest.raises(StoreError, match="select changes the carry's shape .*--force"):
+    with pytest.raises(StoreError, match=r"select changes the carry's shape .*--force"):
         resumed(tmp_path, ["growing"])
 
 

@@ -91,7 +91,7 @@ def configure(
 ) -> Config:
     """A Config with the defaults of the pool filled in. Raises ConfigError."""
     if not isinstance(pool, Pool):
-        raise ConfigError(f"pool is {pool!r:.80}: give a jaxal.Pool, such as jaxal.load('digits')")
+        raise ConfigError(f"pool is {shown(pool)}: give a jaxal.Pool, such as jaxal.load('digits')")
     for name in settings:
         if name not in Config.__dataclass_fields__:
             raise ConfigError(unknown("setting", name, Config.__dataclass_fields__))
@@ -107,6 +107,11 @@ def configure(
     )
 
 
+def shown(value: object) -> str:
+    """A value as one short line of an error."""
+    return " ".join(repr(value).split())[:80]
+
+
 def _plain(name: str, value: Any) -> Any:
     """A setting as Python's own type of its field. Raises ConfigError."""
     if name == "pool_size" and value is None:
@@ -115,7 +120,7 @@ def _plain(name: str, value: Any) -> Any:
     try:
         return make(value)
     except (TypeError, ValueError, AttributeError, OverflowError):
-        raise ConfigError(f"{name} is {value!r:.80}: it must be {kind}") from None
+        raise ConfigError(f"{name} is {shown(value)}: it must be {kind}") from None
 
 
 def _seeds(seeds: int | Iterable[int]) -> tuple[int, ...]:
@@ -127,7 +132,7 @@ def _seeds(seeds: int | Iterable[int]) -> tuple[int, ...]:
     try:
         return tuple(dict.fromkeys(map(operator.index, seeds)))
     except TypeError:
-        raise ConfigError(f"seeds must be a count or whole numbers, not {seeds!r:.80}") from None
+        raise ConfigError(f"seeds must be a count or whole numbers, not {shown(seeds)}") from None
 
 
 def _name(value: str) -> str:
@@ -194,7 +199,7 @@ def _check_pool(pool: Pool, config: Config) -> None:
         raise ConfigError("a run needs a test split to measure learning curves on; this pool has none")
     for name in (pool.dataset, pool.model):  # they stand in every row of the tables
         if not isinstance(name, str) or any("\ud800" <= c <= "\udfff" for c in name):
-            raise ConfigError(f"the pool's dataset or model is called {name!r:.80}: give it a name of plain text")
+            raise ConfigError(f"the pool's dataset or model is called {shown(name)}: give it a name of plain text")
     n = min(len(pool.X), config.pool_size or len(pool.X))
     if config.budget > n:
         raise ConfigError(

@@ -71,7 +71,7 @@ def _distinct(name: str, values: Iterable) -> list:
     try:
         return list(dict.fromkeys([values] if isinstance(values, str) else values))
     except TypeError:
-        raise ConfigError(f"{name} is {values!r:.80}: it must be a list") from None
+        raise ConfigError(f"{name} is {configs.shown(values)}: it must be a list") from None
 
 
 def default_folder(pool: Pool, steps: Sequence[Config]) -> Path:

@@ -138,7 +138,8 @@ def cycle(
 def _checked(name: str, chosen, labels: jax.Array, batch_size: int) -> tuple[np.ndarray, np.ndarray, Any]:
     """What `select` returned: rows (S, B), scores (S, B) and the carry. Raises StrategyError."""
     if not (isinstance(chosen, tuple) and len(chosen) == 3):
-        raise StrategyError(f"the strategy {name} returned a {type(chosen).__name__}: give rows, scores and the carry")
+        what = f"tuple of {len(chosen)}" if isinstance(chosen, tuple) else type(chosen).__name__
+        raise StrategyError(f"the strategy {name} returned a {what}: select must return (rows, scores, carry)")
     rows, scores, carry = chosen
     check_picks(name, rows, scores, labels, batch_size)
     return np.asarray(rows), np.asarray(scores), carry

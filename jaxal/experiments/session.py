@@ -1,5 +1,6 @@
 """What every experiment has around its runs: the pool as configured, a results folder, the tables of finished runs."""
 
+import os
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ import pandas as pd
 from jaxal.data.pool import Pool
 from jaxal.errors import ConfigError
 from jaxal.experiments import results
-from jaxal.experiments.config import Config, columns
+from jaxal.experiments.config import Config, columns, shown
 from jaxal.experiments.folder import opened, settle
 from jaxal.experiments.loop import Position
 from jaxal.experiments.timing import Stopwatch, stopwatch
@@ -81,9 +82,11 @@ def session(pool: Pool, config: Config, out: str | Path | None, force: bool) -> 
 
 def _path(out: str | Path) -> Path:
     try:
-        path = Path(out)
+        possible = b"\0" not in os.fsencode(out)
+    except UnicodeEncodeError:
+        possible = False
     except TypeError:
-        raise ConfigError(f"out is {out!r:.80}: it must be the path of a results folder") from None
-    if "\0" in str(path):
-        raise ConfigError(f"out is {out!r:.80}: no file system has such a name")
-    return path
+        raise ConfigError(f"out is {shown(out)}: it must be the path of a results folder") from None
+    if not possible:
+        raise ConfigError(f"out is {shown(out)}: no file system has such a name")
+    return Path(out)
