@@ -1,9 +1,11 @@
 """One query: which rows to label next, from arrays and from files."""
 
+import json
 from functools import partial
 
 import numpy as np
 import pandas as pd
+import pyarrow.csv as pa_csv
 import pytest
 from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
@@ -151,6 +153,45 @@ def test_what_cannot_be_used_is_named(arguments, error, message):
     assert message in str(e.value) and "\n" not in str(e.value)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        *(({"labels": labels}, "labels must be a vector of integers or strings, not ") for labels in
+          (None, 3, "abc", [[0, 1]], {"a": 1}, {1, 2}, [1, [2]], [{}, {}], iter([1]), np.zeros((2, 2)))),
+        *(({"labeled_rows": rows, "labels": ["a", "b", "c"]}, "labeled_rows must be row numbers, integers") for rows in
+          ("abc", None, [1.5, 2, 3], ["1", "2", "3"], [[1], [2, 3]], [True] * 3, [None] * 3)),
+        ({"labeled_rows": [2**70], "labels": ["a"]}, "labeled_rows must be row numbers"),
+        ({"labeled_rows": [2**63], "labels": ["a"]}, "labeled row 9223372036854775808 is not in the pool"),
+        *(({"batch_size": size}, "it must be a whole number") for size in (2.5, 2.0, "3", None, True, [3])),
+        ({"batch_size": -(10**30)}, "it must be at least 1"),
+        *(({"n_classes": n}, "n_classes is ") for n in (-3, 0, 2.5, "3", True, 10**30)),
+        *(({"seed": seed}, "seed is ") for seed in (1.5, 1.0, "0", None, True, -1, 2**32, 10**30)),
+        *(({"C": C}, f"C is {C}: it must be positive, and finite") for C in
+          ("1", None, 0, -1, float("inf"), float("nan"), [1.0], 1j, np.float32(-1))),
+        *(({"X": wrong}, "X must be a non-empty matrix of numbers") for wrong in
+          (None, 3, "digits", [], [1.0, 2.0], [["a"]], np.zeros((0, 3)), np.zeros((3, 0)), [[1], [2, 3]], {})),
+        *(({"probabilities": p}, "probabilities must be ") for p in
+          ("abc", 3, [], [[0.5], [0.5, 0.5]], [["a"]] * 120, [[None]] * 120, np.ones((120, 0)), np.ones((119, 2)))),
+        ({"strategy": None}, "a strategy is given by its name"),
+        ({"variant": None}, "unknown variant 'None'"),
+        ({"strategy": "typiclust", "k": {}}, "typiclust.k is {}: it must be a whole number"),
+    ],
+    ids=lambda v: "-".join(v) if isinstance(v, dict) else "",
+)  # fmt: skip
+def test_calls_that_mean_nothing_are_one_sentence(arguments, message):
+    with pytest.raises(JaxalError) as e:
+        jaxal.query(**{"X": X, "strategy": "margin"} | arguments)
+    assert message in str(e.value) and "\n" not in str(e.value)
+
+
+def test_numbers_of_numpy_are_numbers():
+    plain = jaxal.query(X, ROWS, Y[ROWS], "typiclust", 7, 3, 4, C=2.0, k=6)
+    numpy = jaxal.query(
+        X, ROWS, Y[ROWS], "typiclust", np.int16(7), np.uint8(3), np.int64(4), C=np.float32(2), k=np.int8(6)
+    )
+    np.testing.assert_array_equal(plain, numpy)
+
+
 # ---- files
 
 
@@ -253,3 +294,41 @@ def test_a_batch_is_described_by_id_and_text(stored):
     ]
     assert batch.describe(pool(), np.array([7]), np.array([0.5])) == [{"order": 0, "row": 7, "id": "7", "score": 0.5}]
     assert batch.describe(stored, np.array([], int), np.array([])) == []
+
+
+TEXTS = [
+    "plain",
+    "a\rb",
+    "\r",
+    "a\r\nb",
+    "a\nb",
+    'say "so"',
+    '"',
+    "a,b",
+    "",
+    " ",
+    "a;b",
+    "ä\u2028\x85b",
+    "tab\tbed",
+    "'",
+]
+
+
+def test_every_text_is_one_record_for_every_reader():
+    """Also with a bare CR, which ends a record where it is not quoted."""
+    import csv as csv_
+    import io
+
+    records = [{"order": i, "row": i, "id": str(i), "score": 0.5, "text": text} for i, text in enumerate(TEXTS)]
+    written = batch.as_csv(records)
+    assert written.startswith("order,row,id,score,text\n0,0,0,0.5,plain\n"), "quoted only where it must be"
+    assert [r["text"] for r in csv_.DictReader(io.StringIO(written, newline=""))] == TEXTS
+    assert pd.read_csv(io.BytesIO(written.encode()), na_filter=False)["text"].tolist() == TEXTS
+    assert (
+        pa_csv.read_csv(io.BytesIO(written.encode()), parse_options=pa_csv.ParseOptions(newlines_in_values=True))[
+            "text"
+        ].to_pylist()
+        == TEXTS
+    )
+    assert [json.loads(line)["text"] for line in batch.as_jsonl(records).split("\n")[:-1]] == TEXTS
+    assert batch.as_csv([]) == "order,row,id,score\n" and batch.as_jsonl([]) == ""

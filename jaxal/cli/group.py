@@ -34,7 +34,7 @@ class _Verbs(click.Group):
         try:
             return super().main(*arguments, **settings)
         except OSError as error:
-            if not _stdout_fails():
+            if traceback.extract_tb(error.__traceback__)[-1].name != "echo":  # it is not click that could not print
                 raise
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python writes what is left when it ends
             code, line = outcome(StoreError(f"cannot write to standard output ({error.strerror})"))
@@ -49,15 +49,6 @@ def _fail(error: JaxalError | KeyboardInterrupt) -> NoReturn:
     code, line = outcome(error)
     click.echo(line, err=True)
     raise click.exceptions.Exit(code) from error
-
-
-def _stdout_fails() -> bool:
-    """Whether what was printed cannot be written, as on a full disk."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        return True
-    return False
 
 
 @click.group(name="jaxal", cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})

@@ -213,8 +213,8 @@ def check_values(seeds: Collection[int], C: float, variant: str) -> None:
     for seed in (min(seeds), max(seeds)):
         if not 0 <= seed < 2**32:
             raise ConfigError(f"seed is {seed}: seeds must be between 0 and 2^32 - 1")
-    if not C > 0:
-        raise ConfigError(f"C is {C}: it must be positive")
+    if not (isinstance(C, int | float | np.number) and 0 < C < float("inf")):
+        raise ConfigError(f"C is {C}: it must be positive, and finite")
     if variant not in VARIANTS:
         raise ConfigError(unknown("variant", variant, VARIANTS))
 
