@@ -168,4 +168,5 @@ def test_the_checks_hold_without_assert_statements():
     from jaxal import testing
 
     assert not [node for node in ast.walk(ast.parse(inspect.getsource(testing))) if isinstance(node, ast.Assert)]
-    assert issubclass(StrategyError, ConfigError) and jaxal.Strategy is Strategy
+    assert issubclass(StrategyError, ConfigError)
+    assert jaxal.Strategy is Strategy

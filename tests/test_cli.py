@@ -32,13 +32,16 @@ def test_run_is_the_library_run(here, world):
     pool = jaxal.load(str(world / "p.npz"))
     same_tables(jaxal.run(pool, ["random", "margin"], cycles=2).tables, results.read(Path("out")))
     lines = result.stdout.splitlines()
-    assert lines[0].split()[:3] == ["strategy", "seeds", "AULC"] and lines[1].split()[0] == "random"
+    assert lines[0].split()[:3] == ["strategy", "seeds", "AULC"]
+    assert lines[1].split()[0] == "random"
     for name in ("results.parquet", "picks.parquet", "curves.png"):
-        assert f"out/{name}" in result.stdout and Path("out", name).stat().st_size > 1000
+        assert f"out/{name}" in result.stdout
+        assert Path("out", name).stat().st_size > 1000
     assert result.stderr == "p (npz): 120 rows x 5, 3 classes; 5 seeds, 3 + 2 x 3 labels\n", "it is no terminal"
     assert left_over(Path("out")) == []
     again = call("run", "--dataset", world / "p.npz", *SHORT, "--out", "out")
-    assert again.exit_code == 0 and again.stdout.splitlines()[:3] == lines[:3]
+    assert again.exit_code == 0
+    assert again.stdout.splitlines()[:3] == lines[:3]
 
 
 def test_options_arrive(here, world, monkeypatch):
@@ -52,19 +55,23 @@ def test_options_arrive(here, world, monkeypatch):
         "-b 4 -k 6 --cycles 3 --pool-size 90 --variant skactiveml --C 0.5 --normalize --no-warm-start --force -o x"
     )
     refused(*common, *options.split(), "--seeds", "5:9", "-s", "margin , random", begun=True)
-    assert (
-        {k: seen[k] for k in expected} == expected and seen["out"] == Path("x") and tuple(seen["seeds"]) == (5, 6, 7, 8)
-    )
+    assert {k: seen[k] for k in expected} == expected
+    assert seen["out"] == Path("x")
+    assert tuple(seen["seeds"]) == (5, 6, 7, 8)
     for text, seeds in (("3", (0, 1, 2)), ("0,3,7", (0, 3, 7)), ("7,", (7,)), ("2:4", (2, 3))):
         refused(*common, "--seeds", text, "--cycles", 3, begun=True)
         assert tuple(seen["seeds"]) == seeds
-    assert seen["C"] == 1.0 and seen["variant"] == "official" and not seen["force"] and seen["pool_size"] is None
+    assert seen["C"] == 1.0
+    assert seen["variant"] == "official"
+    assert not seen["force"]
+    assert seen["pool_size"] is None
 
 
 def test_the_default_folder_names_dataset_model_and_config(here):
     assert call("run", "-d", "toy", *SHORT).exit_code == 0
     (first,) = Path("runs").iterdir()
-    assert first.name.startswith("toy-made-") and (first / "results.parquet").exists()
+    assert first.name.startswith("toy-made-")
+    assert (first / "results.parquet").exists()
     assert call("run", "-d", "toy", "-s", "margin", "--cycles", 2, "--seeds", 1).exit_code == 0
     assert [*Path("runs").iterdir()] == [first], "strategies and seeds extend the folder"
     assert call("run", "-d", "toy", "-s", "random", "--cycles", 1).exit_code == 0
@@ -179,7 +186,8 @@ def test_bad_options_are_one_line_before_anything_is_computed(here, monkeypatch,
 )
 def test_usage_errors_have_exit_code_2(here, arguments):
     result = call(*arguments.split())
-    assert result.exit_code == 2 and result.stderr.splitlines()[-1].startswith("Error: ")
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[-1].startswith("Error: ")
 
 
 def test_damaged_stored_pools_are_one_line(here, world):
@@ -205,7 +213,8 @@ def test_a_folder_of_another_config_is_one_line(here):
     before = {p.name: p.read_bytes() for p in Path("out").glob("*.*")}
     message = refused("run", "-d", "toy", *SHORT, "--C", 3, "--normalize", "--out", "out", begun=True)
     assert "out holds results of another config" in message
-    assert "C (1.0 there, 3.0 now)" in message and "normalize (False there, True now)" in message
+    assert "C (1.0 there, 3.0 now)" in message
+    assert "normalize (False there, True now)" in message
     assert before == {p.name: p.read_bytes() for p in Path("out").glob("*.*")}
     (Path("out") / "config.json").write_text("{")
     assert "config.json is damaged" in refused("run", "-d", "toy", *SHORT, "--out", "out", begun=True)
@@ -251,25 +260,35 @@ def test_a_read_only_folder_is_one_line(here):
 
 def test_list(here):
     result = call("list")
-    assert result.exit_code == 0 and result.stderr == ""
+    assert result.exit_code == 0
+    assert result.stderr == ""
     lines = {line.split()[0]: line for line in result.stdout.splitlines() if line}
     for name, task in TASKS.items():
-        assert task.title in lines[name] and f"{task.n_train:,}" in lines[name] and f"{task.budget:,}" in lines[name]
-    assert "minilm" in lines["mnli"] and "made" in lines["toy"] and "120" in lines["toy"] and "1,437" in lines["digits"]
+        assert task.title in lines[name]
+        assert f"{task.n_train:,}" in lines[name]
+        assert f"{task.budget:,}" in lines[name]
+    assert "minilm" in lines["mnli"]
+    assert "made" in lines["toy"]
+    assert "120" in lines["toy"]
+    assert "1,437" in lines["digits"]
     assert lines["models:"] == "models: minilm, or the folder of a transformers model"
     assert all(name in lines["strategies:"] for name in STRATEGIES)
     assert os.environ["JAXAL_STORE"] in lines["store:"]
     empty = call("list", "--store", here / "none")
-    assert empty.exit_code == 0 and "mnli" in empty.stdout and "made" not in empty.stdout
+    assert empty.exit_code == 0
+    assert "mnli" in empty.stdout
+    assert "made" not in empty.stdout
 
 
 def test_report(here):
     run = call("run", "-d", "toy", *SHORT, "--out", "out")
     Path("out/curves.png").unlink()
     result = call("report", "out")
-    assert result.exit_code == 0 and result.stdout.splitlines()[:3] == run.stdout.splitlines()[:3]
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[:3] == run.stdout.splitlines()[:3]
     assert Path("out/curves.png").read_bytes().startswith(b"\x89PNG")
-    assert call("report", "out", "--out", "figure.svg").exit_code == 0 and "<svg" in Path("figure.svg").read_text()
+    assert call("report", "out", "--out", "figure.svg").exit_code == 0
+    assert "<svg" in Path("figure.svg").read_text()
     assert "no results.parquet" in refused("report", "nowhere")
     assert "must end in one of" in refused("report", "out", "-o", "figure.xyz")
     assert "no/where.png" in refused("report", "out", "-o", "no/where.png")
@@ -283,7 +302,8 @@ def test_report(here):
 def test_every_command_and_option_has_help():
     assert set(group.commands) == {"run", "ips", "extract", "query", "list", "report"}
     for name, command in group.commands.items():
-        assert command.help and (name == "extract" or call(name, "-h").stdout == call(name, "--help").stdout)
+        assert command.help
+        assert name == "extract" or call(name, "-h").stdout == call(name, "--help").stdout
         for option in (p for p in command.params if isinstance(p, click.Option)):
             assert option.help or option.show_default, f"{name} {option.opts[0]} has no help"
     for flag in ("-h", "--help"):

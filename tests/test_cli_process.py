@@ -75,7 +75,9 @@ def test_the_command_as_a_process(here, world, cache):
     same_tables(jaxal.run(jaxal.load(str(world / "p.npz")), ["random", "margin"], cycles=2).tables,
                 results.read(Path("out")))  # fmt: skip
     result = in_process([*arguments, "--C", 2], cache)
-    assert result.returncode == 2 and result.stdout == "" and "Traceback" not in result.stderr
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
     assert result.stderr.splitlines()[1:] == [
         "Error: out holds results of another config: C (1.0 there, 2.0 now); choose another --out"
     ]
@@ -89,10 +91,13 @@ def test_a_disk_that_is_really_full(here, world, cache):
     result = in_process(arguments, cache, first=full)
     assert result.returncode == 2 and result.stdout == "", result.stderr
     first, error = result.stderr.splitlines()
-    assert error.startswith("Error: cannot write out/") and "File too large" in error and " rows x " in first
+    assert error.startswith("Error: cannot write out/")
+    assert "File too large" in error
+    assert " rows x " in first
     assert [p for p in Path("out").rglob("*.tmp")] == []
     result = in_process(arguments, cache)
-    assert result.returncode == 0 and left_over(Path("out")) == []
+    assert result.returncode == 0
+    assert left_over(Path("out")) == []
 
 
 def test_compiled_programs_that_were_half_written_are_replaced(here, world, cache):
@@ -105,9 +110,11 @@ def test_compiled_programs_that_were_half_written_are_replaced(here, world, cach
     for file in files:
         file.write_bytes(whole[file][:100])
     result = in_process(arguments, cache)
-    assert result.returncode == 0 and result.stderr == ""
+    assert result.returncode == 0
+    assert result.stderr == ""
     again = {file: file.read_bytes() for file in files if file.exists()}
-    assert again and all(len(content) > 100 for content in again.values())
+    assert again
+    assert all(len(content) > 100 for content in again.values())
 
 
 def test_progress_is_shown_on_a_terminal(here, world, cache):

@@ -18,17 +18,20 @@ cache, here, world = commands.cache, commands.here, commands.world  # fixtures
 
 def test_query_of_a_stored_pool(here):
     result = call("query", "-d", "toy", "-b", 7)
-    assert result.exit_code == 0 and result.stderr == ""
+    assert result.exit_code == 0
+    assert result.stderr == ""
     batch = read_csv(result.stdout)
     assert [int(record["order"]) for record in batch] == list(range(7))
     rows = [int(record["row"]) for record in batch]
-    assert len(set(rows)) == 7 and all(0 <= row < 120 for row in rows)
+    assert len(set(rows)) == 7
+    assert all(0 <= row < 120 for row in rows)
     assert [record["id"] for record in batch] == [f"id-{row}" for row in rows]
     assert [record["text"] for record in batch] == [f'text {row}, "quoted"\nand more\r!' for row in rows]
     assert call("query", "-d", "toy", "-b", 7).stdout == result.stdout, "the same seed, another batch"
     assert call("query", "-d", "toy", "-b", 7, "--seed", 1).stdout != result.stdout
     table = pd.read_csv(io.BytesIO(result.stdout_bytes))
-    assert table["row"].tolist() == rows and list(table) == ["order", "row", "id", "score", "text"]
+    assert table["row"].tolist() == rows
+    assert list(table) == ["order", "row", "id", "score", "text"]
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -43,16 +46,20 @@ def test_a_batch_that_was_labeled_goes_in_again(here, strategy, by):
     result = call("query", "-d", "toy", "-s", strategy, "-b", 500, "--labeled", "labels.csv", "--format", "jsonl")
     assert result.exit_code == 0, result.output
     batch = [json.loads(line, parse_constant=pytest.fail) for line in result.stdout.splitlines()]
-    assert len(batch) == 111 and not {record["row"] for record in batch} & set(table["row"])
+    assert len(batch) == 111
+    assert not {record["row"] for record in batch} & set(table["row"])
     expected = jaxal.query(jaxal.load("toy"), table["row"], table["label"], strategy=strategy, batch_size=500)
     assert [record["row"] for record in batch] == expected.tolist()
-    assert batch[3]["id"] == f"id-{expected[3]}" and batch[3]["text"].startswith(f"text {expected[3]},")
+    assert batch[3]["id"] == f"id-{expected[3]}"
+    assert batch[3]["text"].startswith(f"text {expected[3]},")
 
 
 def test_query_writes_files_by_their_ending(here):
     for name, option in (("a.csv", []), ("a.jsonl", []), ("b.txt", []), ("c.csv", ["--format", "jsonl"])):
         result = call("query", "-d", "toy", "-b", 3, "--out", name, *option)
-        assert result.exit_code == 0 and result.stdout == "" and result.stderr == f"3 rows in {name}\n"
+        assert result.exit_code == 0
+        assert result.stdout == ""
+        assert result.stderr == f"3 rows in {name}\n"
         first = Path(name).read_text().splitlines()[0]
         assert first.startswith("{") == ("jsonl" in (name.split(".")[1], *option))
 
@@ -62,7 +69,8 @@ def test_query_without_class_names_texts_or_labels(here, world):
     for dataset in ("raw", "bare.npz"):
         lines = call("query", "-d", dataset, "-b", 4, "--format", "jsonl").stdout.splitlines()
         batch = [json.loads(line, parse_constant=pytest.fail) for line in lines]
-        assert len(batch) == 4 and set(batch[0]) == {"order", "row", "id", "score"}
+        assert len(batch) == 4
+        assert set(batch[0]) == {"order", "row", "id", "score"}
         assert all(record["id"] == str(record["row"]) for record in batch)
         Path("labels.csv").write_text("row,label\n1,good\n2,bad\n3,so so\n")
         rows = [int(r["row"]) for r in read_csv(call("query", "-d", dataset, "-b", 4, "-l", "labels.csv").stdout)]
@@ -77,7 +85,9 @@ def test_query_without_class_names_texts_or_labels(here, world):
 def test_query_when_everything_is_labeled(here):
     Path("labels.csv").write_text("row,label\n" + "".join(f"{row},yes\n" for row in range(120)))
     result = call("query", "-d", "toy", "-l", "labels.csv")
-    assert result.exit_code == 0 and read_csv(result.stdout) == [] and result.stdout.startswith("order,row,id,score")
+    assert result.exit_code == 0
+    assert read_csv(result.stdout) == []
+    assert result.stdout.startswith("order,row,id,score")
     assert call("query", "-d", "toy", "-l", "labels.csv", "--format", "jsonl").stdout == ""
 
 

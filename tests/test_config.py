@@ -89,7 +89,8 @@ def test_settings_are_checked_before_anything_is_computed(tmp_path, monkeypatch,
     monkeypatch.setattr(loop, "start", lambda *_: pytest.fail("something was computed"))
     with pytest.raises(ConfigError) as e:
         jaxal.run(pool(), **{"strategies": ["random"], "out": tmp_path / "out"} | settings)
-    assert message in str(e.value) and "\n" not in str(e.value)
+    assert message in str(e.value)
+    assert "\n" not in str(e.value)
     assert not (tmp_path / "out").exists()
 
 
@@ -98,7 +99,9 @@ def test_defaults_are_of_the_pool_and_of_the_ten_tasks():
     for n, expected in ((1000, 25), (800, 20), (39, 1), (1, 1)):
         config = configure(Pool(X[:n], y[:n]))
         assert (config.batch_size, config.initial_size, config.cycles, config.C) == (expected, expected, 20, 1.0)
-        assert config.seeds == (0, 1, 2, 3, 4) and config.variant == "official" and config.ips == "random"
+        assert config.seeds == (0, 1, 2, 3, 4)
+        assert config.variant == "official"
+        assert config.ips == "random"
     assert configure(Pool(np.zeros((5000, 2)), np.zeros(5000, int))).batch_size == 50
     assert configure(Pool(X, y), pool_size=400).batch_size == 10
     budgets = {"agnews": 1000, "banking77": 5000, "dbpedia": 500, "fnc1": 3500, "mnli": 4000, "qnli": 4500,
@@ -222,6 +225,8 @@ def test_the_default_folder_is_directly_in_runs(dataset, tmp_path, monkeypatch):
     named = Pool(*arrays(), dataset=dataset, model="m/" * 150)
     steps = initial_pools.configure(named, ["random"], [5], 1)
     for folder in (default_folder(named, configure(named)), initial_pools.default_folder(named, steps)):
-        assert len(folder.parts) == 2 and folder.parts[0] == "runs" and "\\" not in folder.name
+        assert len(folder.parts) == 2
+        assert folder.parts[0] == "runs"
+        assert "\\" not in folder.name
         folder.mkdir(parents=True)
         assert folder.resolve().parent == tmp_path / "runs"

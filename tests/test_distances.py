@@ -25,7 +25,8 @@ def test_rows_of_any_length_are_scaled_to_length_1(dtype, factors):
             Y[[5, 9]] *= dtype(factor)
             unit, norms = scaled(Y)
             np.testing.assert_allclose(unit, expected, atol=20 * np.finfo(dtype).eps)
-            assert norms.raw[3] == 0 and (np.delete(np.asarray(norms.raw), 3) == 1).all()
+            assert norms.raw[3] == 0
+            assert (np.delete(np.asarray(norms.raw), 3) == 1).all()
 
 
 def test_rows_that_no_factor_brings_to_length_1_are_refused():

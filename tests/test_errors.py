@@ -13,14 +13,19 @@ def test_a_user_error_is_one_line_and_exit_code_2(kind):
 
 def test_other_ends_of_a_command():
     code, line = errors.outcome(KeyboardInterrupt())
-    assert code == 130 and line.startswith("Interrupted") and "\n" not in line
-    assert errors.outcome(ValueError("ours")) is None and errors.outcome(SystemExit(3)) is None
+    assert code == 130
+    assert line.startswith("Interrupted")
+    assert "\n" not in line
+    assert errors.outcome(ValueError("ours")) is None
+    assert errors.outcome(SystemExit(3)) is None
 
 
 def test_did_you_mean():
     known = ["margin", "entropy", "badge"]
-    assert errors.closest("margn", known) == "margin" and errors.closest("zzz", known) is None
-    assert errors.did_you_mean("margn", known) == " (did you mean margin?)" and errors.did_you_mean("zzz", known) == ""
+    assert errors.closest("margn", known) == "margin"
+    assert errors.closest("zzz", known) is None
+    assert errors.did_you_mean("margn", known) == " (did you mean margin?)"
+    assert errors.did_you_mean("zzz", known) == ""
     assert errors.unknown("strategy", "margn", known) == "unknown strategy 'margn': did you mean margin?"
     assert errors.unknown("strategy", "zzz", known) == "unknown strategy 'zzz': known: margin, entropy, badge"
     assert errors.unknown("strategy", "zzz", iter([])) == "unknown strategy 'zzz': known: none"

@@ -28,7 +28,8 @@ def quick():
 def test_a_run_repeats_bit_for_bit(quick, tmp_path):
     again = jaxal.run(pool(), NAMES, **QUICK, out=tmp_path)
     same_tables(quick.tables, again.tables)
-    assert quick.path is None and again.path == tmp_path
+    assert quick.path is None
+    assert again.path == tmp_path
 
 
 def test_seeds_as_a_count_a_list_and_a_range(quick):
@@ -64,10 +65,13 @@ def test_cap_is_one_subset_a_dataset_and_size(tmp_path):
     np.testing.assert_array_equal(capped.rows, two.cap(80).rows)
     np.testing.assert_array_equal(capped.X, X[capped.rows])
     np.testing.assert_array_equal(capped.y, y[capped.rows])
-    assert len(set(capped.rows)) == 80 and len(capped.X_test) == len(X_test)
+    assert len(set(capped.rows)) == 80
+    assert len(capped.X_test) == len(X_test)
     assert not np.array_equal(capped.rows, Pool(X, y, dataset="e").cap(80).rows), "another dataset, another subset"
     np.testing.assert_array_equal(capped.cap(30).X, X[capped.cap(30).rows])
-    assert one.cap(None) is one and one.cap(120) is one and one.cap(10**6) is one
+    assert one.cap(None) is one
+    assert one.cap(120) is one
+    assert one.cap(10**6) is one
 
     run = jaxal.run(one, ["margin"], seeds=5, cycles=3, pool_size=80, out=tmp_path)
     assert set(run.picks["row"]) <= set(capped.rows.tolist())
@@ -94,7 +98,8 @@ def test_dtype_follows_the_embeddings(monkeypatch):
     double = jaxal.run(Pool(X, y, X_test, y_test), ["margin"], **QUICK)
     fit = fit.func
     single = jaxal.run(Pool(X.astype(np.float32), y, X_test, y_test), ["margin"], **QUICK)
-    assert set(seen[:4]) == {np.dtype(np.float64)} and set(seen[4:]) == {np.dtype(np.float32)}
+    assert set(seen[:4]) == {np.dtype(np.float64)}
+    assert set(seen[4:]) == {np.dtype(np.float32)}
     scores = double.picks["score"].to_numpy()
     assert (scores != scores.astype(np.float32)).any()
     np.testing.assert_array_equal(single.picks["score"], single.picks["score"].astype(np.float32))
@@ -107,10 +112,12 @@ def test_normalize_is_the_run_on_unit_vectors():
     plain = Pool(X, y, X_test, y_test)
     unit = plain.normalized()
     np.testing.assert_allclose(np.linalg.norm(np.delete(unit.X, 5, 0), axis=1), 1, rtol=1e-6)
-    assert (unit.X[5] == 0).all() and unit.X.dtype == np.float32
+    assert (unit.X[5] == 0).all()
+    assert unit.X.dtype == np.float32
     run = jaxal.run(plain, ["margin"], **QUICK, normalize=True)
     by_hand = jaxal.run(unit, ["margin"], **QUICK)
-    assert run.to_pandas()["normalize"].all() and not by_hand.to_pandas()["normalize"].any()
+    assert run.to_pandas()["normalize"].all()
+    assert not by_hand.to_pandas()["normalize"].any()
     same(run.picks, by_hand.picks, "run_id")
     same(run.to_pandas(), by_hand.to_pandas(), "run_id", "normalize")
     raw = jaxal.run(plain, ["margin"], **QUICK)

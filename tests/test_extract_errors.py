@@ -18,7 +18,7 @@ from jaxal_extract.models import locate
 
 
 @pytest.mark.parametrize(
-    "arguments, message",
+    ("arguments", "message"),
     [
         (["--nmae", "x"], "No such option '--nmae'"),
         ([], "Missing option '--name'"),
@@ -61,7 +61,10 @@ def test_user_errors(bert, tmp_path, monkeypatch, capsys, arguments, message):
         arguments = ["--name", "toy", *arguments]
     assert main([*arguments, *(["--store", str(tmp_path)] if arguments else [])]) == 2
     out, err = capsys.readouterr()
-    assert message in err and err.startswith("Error: ") and err.count("\n") == 1 and not out
+    assert message in err
+    assert err.startswith("Error: ")
+    assert err.count("\n") == 1
+    assert not out
     assert not (tmp_path / "toy").exists()
 
 
@@ -88,7 +91,8 @@ def test_minilm_without_its_package_and_without_a_network(tmp_path, cached):
         sys.exit(main("--name toy --train t.csv --text-column text --store .".split()))"""
     offline = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
     run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=offline, capture_output=True, text=True)
-    assert run.returncode == 2 and run.stderr.count("\n") == 1
+    assert run.returncode == 2
+    assert run.stderr.count("\n") == 1
     # The cached folder is found, and found to be empty.
     assert ("cannot load" if cached else 'pip install "jaxal[offline-models]"') in run.stderr
     if cached:
@@ -129,9 +133,8 @@ def test_a_length_that_leaves_no_room_for_the_text_is_refused(worker, tmp_path):
             arguments = [*common, *more, "--as", f"m{number}", "--max-length", length]
             code, _, err = worker(run_main, arguments)
             if length < least:
-                assert (
-                    code == 2 and err == f"Error: --max-length {length} leaves no room for the text beside {message}\n"
-                )
+                assert code == 2
+                assert err == f"Error: --max-length {length} leaves no room for the text beside {message}\n"
             else:
                 assert code == 0, err
         about = store.manifest(tmp_path / "toy" / f"m{number}")
@@ -142,7 +145,7 @@ def test_a_length_that_leaves_no_room_for_the_text_is_refused(worker, tmp_path):
     "name", ["config.json", "tokenizer_config.json", "1_Pooling/config.json", "sentence_bert_config.json"]
 )
 @pytest.mark.parametrize(
-    "content, message",
+    ("content", "message"),
     [
         ("[1, 2]", "is not a JSON object"),
         ("3", "is not a JSON object"),
@@ -160,11 +163,12 @@ def test_configurations_that_are_none(bert, tmp_path, name, content, message):
     (folder / name).write_text(content, "latin1")
     with pytest.raises(ExtractError, match=message) as e:
         locate(str(folder))
-    assert str(folder / name) in str(e.value) and "\n" not in str(e.value)
+    assert str(folder / name) in str(e.value)
+    assert "\n" not in str(e.value)
 
 
 @pytest.mark.parametrize(
-    "name, key, where",
+    ("name", "key", "where"),
     [("config.json", "max_position_embeddings", "longest"), ("tokenizer_config.json", "model_max_length", "longest"),
      ("sentence_bert_config.json", "max_seq_length", "max_length")],
 )  # fmt: skip
@@ -189,7 +193,9 @@ def test_a_device_that_is_not_there(worker, bert, tmp_path):
     train = write_csv(tmp_path / "t.csv", ["text"], ["the card"])
     arguments = ["--name", "toy", "--train", train, "--text-column", "text", "--model", bert, "--device", "cuda"]
     code, _, err = worker(run_main, [*arguments, "--store", tmp_path])
-    assert code == 2 and "finds no CUDA device" in err and err.count("\n") == 1
+    assert code == 2
+    assert "finds no CUDA device" in err
+    assert err.count("\n") == 1
 
 
 def test_models_that_cannot_be_loaded(worker, bert, tmp_path):
@@ -208,4 +214,6 @@ def test_models_that_cannot_be_loaded(worker, bert, tmp_path):
             del tensors[weights]
             safetensors.numpy.save_file(tensors, folder / "model.safetensors", {"format": "pt"})
         code, _, err = worker(run_main, [*arguments, "--model", folder])
-        assert code == 2 and err.count("\n") == 1 and (weights or "cannot load") in err
+        assert code == 2
+        assert err.count("\n") == 1
+        assert (weights or "cannot load") in err

@@ -80,7 +80,9 @@ def test_ctrl_c_while_it_works(begin):
     worker = int(process.stdout.readline())
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=10)
-    assert process.returncode == 130 and err == "Interrupted\n" and gone(worker)
+    assert process.returncode == 130
+    assert err == "Interrupted\n"
+    assert gone(worker)
 
 
 def test_ctrl_c_while_it_starts(begin):
@@ -102,4 +104,6 @@ def test_ctrl_c_as_the_process_becomes_the_worker(begin, moment):
     time.sleep(moment)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=20)
-    assert process.returncode == 130 and err.startswith("Interrupted") and err.count("\n") == 1
+    assert process.returncode == 130
+    assert err.startswith("Interrupted")
+    assert err.count("\n") == 1

@@ -90,7 +90,9 @@ def test_every_effect_may_fail_once(uninterrupted, tmp_path, monkeypatch, effect
                 jaxal.run(pool(), NAMES, **SHORT, out=out / "here")
             assert disk.count[effect] == at, "the run went on after the disk failed"
         message = str(e.value)
-        assert str(out) in message and "No space left on device" in message and "free some space" in message
+        assert str(out) in message
+        assert "No space left on device" in message
+        assert "free some space" in message
         assert "\n" not in message
         assert not [path for path in out.rglob("*.tmp")], f"{effect} {at} left a temporary file"
         tables, _ = resumed(out / "here")
@@ -128,24 +130,28 @@ def test_a_folder_that_cannot_be_written_is_named_before_anything_is_computed(tm
         patch.setattr(os, "access", lambda path, mode: False)
         with pytest.raises(StoreError, match="Permission denied") as e:
             jaxal.run(pool(), NAMES, **SHORT, out=tmp_path)
-    assert str(tmp_path) in str(e.value) and "--out" in str(e.value)
+    assert str(tmp_path) in str(e.value)
+    assert "--out" in str(e.value)
     (tmp_path / "file").write_text("")
     for out in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(StoreError) as e:
             jaxal.run(pool(), NAMES, **SHORT, out=out)
-        assert str(tmp_path / "file") in str(e.value) and "\n" not in str(e.value)
+        assert str(tmp_path / "file") in str(e.value)
+        assert "\n" not in str(e.value)
 
 
 def test_a_figure_is_whole_or_not_there(uninterrupted, tmp_path, monkeypatch):
     curves = uninterrupted[0].results
     figure = figures.draw(curves, tmp_path / "curves.png")
     before = figure.read_bytes()
-    assert before.startswith(b"\x89PNG") and len(before) > 5000
+    assert before.startswith(b"\x89PNG")
+    assert len(before) > 5000
     with monkeypatch.context() as patch:
         Disk(patch, "_write", 1)
         with pytest.raises(StoreError, match=r"curves\.png"):
             figures.draw(curves.query("strategy == 'random'"), figure)
-    assert figure.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["curves.png"]
+    assert figure.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["curves.png"]
     with pytest.raises(StoreError, match="No such file or directory"):
         figures.draw(curves, tmp_path / "nowhere" / "curves.png")
     for name in ("curves", "curves.xyz", ".png"):
@@ -220,7 +226,8 @@ def test_journals_of_other_seeds_and_runs(uninterrupted, tmp_path, monkeypatch):
     stopped(monkeypatch, tmp_path, 1, ["margin"])
     told = []
     run = jaxal.run(pool(), ["margin"], seeds=6, cycles=2, out=tmp_path, on_cycle=told.append)
-    assert [p.cycle for p in told] == [1, 2, 0, 1, 2] and left_over(tmp_path) == []
+    assert [p.cycle for p in told] == [1, 2, 0, 1, 2]
+    assert left_over(tmp_path) == []
     margin = uninterrupted[0].results.query("strategy == 'margin'")
     same(margin, run.to_pandas().query("seed < 5"))
     assert run.to_pandas().groupby("seed")["seeds_in_block"].first().tolist() == [5] * 5 + [1]
@@ -242,9 +249,11 @@ def test_killed_between_the_results_and_the_end_of_the_journal(uninterrupted, tm
         patch.setattr(experiment, "remove", lambda path: kept.append((path, path.read_bytes())))
         jaxal.run(pool(), NAMES, **SHORT, out=tmp_path)
     before = (tmp_path / "results.parquet").read_bytes()
-    assert len(kept) == 2 and all(path.exists() for path, _ in kept)
+    assert len(kept) == 2
+    assert all(path.exists() for path, _ in kept)
     tables, cycles = resumed(tmp_path)
-    assert cycles == [2, 2] and (tmp_path / "results.parquet").read_bytes() == before
+    assert cycles == [2, 2]
+    assert (tmp_path / "results.parquet").read_bytes() == before
     same_tables(uninterrupted[0], tables)
 
 
@@ -261,7 +270,8 @@ def test_killed_between_picks_and_results(uninterrupted, tmp_path, monkeypatch):
         patch.setattr(results, "write", die)
         with pytest.raises(KeyboardInterrupt):
             jaxal.run(pool(), NAMES, **SHORT, out=tmp_path)
-    assert len(results.read(tmp_path).picks) and results.read(tmp_path).results.empty
+    assert len(results.read(tmp_path).picks)
+    assert results.read(tmp_path).results.empty
     tables, cycles = resumed(tmp_path)
     assert cycles == [2, 0, 1, 2], "the journal at the last cycle was not used"
     same_tables(uninterrupted[0], tables)
@@ -318,7 +328,8 @@ def test_the_whole_carry_is_kept(tmp_path, monkeypatch):
     jaxal.register("carrying", carrying())
     whole = jaxal.run(pool(), ["carrying"], **SHORT).tables
     (path,) = stopped(monkeypatch, tmp_path, 1, ["carrying"])
-    assert load_file(path)["carry.1"].shape == () and journal.seeds_of(path) == [0, 1, 2, 3, 4]
+    assert load_file(path)["carry.1"].shape == ()
+    assert journal.seeds_of(path) == [0, 1, 2, 3, 4]
     tables, cycles = resumed(tmp_path, ["carrying"])
     assert cycles == [1, 2]
     same_tables(whole, tables)
@@ -385,7 +396,8 @@ def test_the_journal_keeps_its_format(tmp_path, monkeypatch):
     (path,) = stopped(monkeypatch, tmp_path, 1)
     arrays = load_file(path)
     assert set(arrays) == {"rows", "scores", "history", "labels", "W", "b"}
-    assert arrays["history"].shape == (2, 5, 8) and arrays["history"].dtype == np.float64
+    assert arrays["history"].shape == (2, 5, 8)
+    assert arrays["history"].dtype == np.float64
     assert loop.History._fields == ("accuracy", "macro_f1", "balanced_accuracy", "fit_seconds", "select_seconds",
                                     "eval_seconds", "fit_iterations", "converged")  # fmt: skip
     position = journal.read(path, lambda position: ())

@@ -53,7 +53,10 @@ def test_a_symbolic_link_stays_and_its_end_is_replaced(tmp_path):
     files.atomic_write(second, b"through two links")
     files.atomic_write(new, b"new")
     assert content(there) == {"f": b"through two links", "none yet": b"new"}
-    assert first.is_symlink() and second.is_symlink() and new.is_symlink() and len(list(here.iterdir())) == 3
+    assert first.is_symlink()
+    assert second.is_symlink()
+    assert new.is_symlink()
+    assert len(list(here.iterdir())) == 3
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs FIFOs")
@@ -71,10 +74,12 @@ def test_a_fifo_is_written_into(tmp_path):
 def test_a_device_is_written_into(tmp_path):
     files.atomic_write("/dev/null", b"x")
     files.atomic_write(link(tmp_path / "link", "/dev/null"), b"x")
-    assert os.path.exists("/dev/null") and not os.path.isfile("/dev/null")
+    assert os.path.exists("/dev/null")
+    assert not os.path.isfile("/dev/null")
     with pytest.raises(StoreError, match=r"cannot write /dev/full \(No space left on device\): free some space") as e:
         files.atomic_write("/dev/full", b"x")
-    assert "\n" not in str(e.value) and not os.path.isfile("/dev/full")
+    assert "\n" not in str(e.value)
+    assert not os.path.isfile("/dev/full")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /dev/stdout")
@@ -117,7 +122,8 @@ def test_what_cannot_be_written_costs_one_sentence(tmp_path, monkeypatch, case):
     with pytest.raises(StoreError, match=f"cannot write .*{message}") as e:
         files.atomic_write(name, b"x")
     assert "\n" not in str(e.value)
-    assert sorted(tmp_path.iterdir()) == before and (tmp_path / "file").read_bytes() == b"kept"
+    assert sorted(tmp_path.iterdir()) == before
+    assert (tmp_path / "file").read_bytes() == b"kept"
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "a\0b", "file/folder"])

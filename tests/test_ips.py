@@ -22,9 +22,11 @@ def measured(tmp_path_factory):
 def test_each_selection_and_size_is_measured_once_a_seed(measured):
     _, result = measured
     table = result.to_pandas()
-    assert len(table) == 2 * 3 * 3 and not table.duplicated(["ips", "initial_size", "seed"]).any()
+    assert len(table) == 2 * 3 * 3
+    assert not table.duplicated(["ips", "initial_size", "seed"]).any()
     assert set(table["initial_size"]) == {5, 9, 120}  # clipped to the pool
-    assert (table["n_labeled"] == table["initial_size"]).all() and (table["cycle"] == 0).all()
+    assert (table["n_labeled"] == table["initial_size"]).all()
+    assert (table["cycle"] == 0).all()
     sizes = result.picks.groupby(["run_id", "seed"])["row"].agg(["size", "nunique"])
     assert (sizes["size"] == sizes["nunique"]).all()
 
@@ -73,9 +75,13 @@ def test_the_command(tmp_path):
     command = ["ips", "--dataset", path, "--selections", "random,typiclust", "--sizes", "4,8", "--seeds", "2"]
     done = jaxal_(*command)
     assert done.returncode == 0, done.stderr
-    assert "K0" in done.stdout and "typiclust" in done.stdout
+    assert "K0" in done.stdout
+    assert "typiclust" in done.stdout
     (folder,) = (tmp_path / "runs").iterdir()
-    assert "-ips-" in folder.name and (folder / "curves.png").stat().st_size > 10_000
+    assert "-ips-" in folder.name
+    assert (folder / "curves.png").stat().st_size > 10_000
     assert jaxal_("report", folder).stdout.splitlines()[:3] == done.stdout.splitlines()[:3]
     bad = jaxal_(*command[:-2], "--sizes", "4,x")
-    assert bad.returncode == 2 and "give numbers of rows" in bad.stderr and "Traceback" not in bad.stderr
+    assert bad.returncode == 2
+    assert "give numbers of rows" in bad.stderr
+    assert "Traceback" not in bad.stderr

@@ -36,8 +36,11 @@ ALL = list(STRATEGIES)
 def test_exactly_min_of_batch_and_unlabeled_rows(strategy, labeled, batch_size):
     rows = np.random.default_rng(0).permutation(120)[:labeled]
     chosen = jaxal.query(X, rows, Y[rows], strategy=strategy, batch_size=batch_size)
-    assert chosen.dtype == np.int64 and chosen.shape == (min(batch_size, 120 - labeled),)
-    assert len(set(chosen)) == len(chosen) and not set(chosen) & set(rows) and set(chosen) <= set(range(120))
+    assert chosen.dtype == np.int64
+    assert chosen.shape == (min(batch_size, 120 - labeled),)
+    assert len(set(chosen)) == len(chosen)
+    assert not set(chosen) & set(rows)
+    assert set(chosen) <= set(range(120))
 
 
 @pytest.mark.parametrize("strategy", ALL)
@@ -150,7 +153,8 @@ def test_a_strategy_of_ones_own():
 def test_what_cannot_be_used_is_named(arguments, error, message):
     with pytest.raises(error) as e:
         jaxal.query(**{"X": X, "strategy": "margin"} | arguments)
-    assert message in str(e.value) and "\n" not in str(e.value)
+    assert message in str(e.value)
+    assert "\n" not in str(e.value)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +185,8 @@ def test_what_cannot_be_used_is_named(arguments, error, message):
 def test_calls_that_mean_nothing_are_one_sentence(arguments, message):
     with pytest.raises(JaxalError) as e:
         jaxal.query(**{"X": X, "strategy": "margin"} | arguments)
-    assert message in str(e.value) and "\n" not in str(e.value)
+    assert message in str(e.value)
+    assert "\n" not in str(e.value)
 
 
 def test_numbers_of_numpy_are_numbers():
@@ -260,7 +265,8 @@ def test_labels_that_cannot_be_used_are_named(stored, tmp_path, text, message):
         rows, labels = labels_.read_labels(path, stored)
         codes, n_classes = labels_.encode(labels, stored.class_names, path)
         labeling.choose(stored, labeled_rows=rows, codes=codes, n_classes=n_classes, strategy="margin", batch_size=3)
-    assert message in str(e.value) and "\n" not in str(e.value).strip()
+    assert message in str(e.value)
+    assert "\n" not in str(e.value).strip()
 
 
 def test_ids_need_a_pool_that_has_them(stored, tmp_path):
@@ -278,10 +284,13 @@ def test_ids_need_a_pool_that_has_them(stored, tmp_path):
 
 def test_class_names_of_the_pool_number_the_labels():
     codes, n_classes = labels_.encode(["yes", "no"], ("no", "maybe", "yes"), "file")
-    assert codes.tolist() == [2, 0] and n_classes == 3
+    assert codes.tolist() == [2, 0]
+    assert n_classes == 3
     codes, n_classes = labels_.encode(["7", "5", "7"], None, "file")
-    assert codes.tolist() == [1, 0, 1] and n_classes == 2
-    assert labels_.encode([], None, None)[1] == 1 and labels_.encode([], ("a", "b"), None)[1] == 2
+    assert codes.tolist() == [1, 0, 1]
+    assert n_classes == 2
+    assert labels_.encode([], None, None)[1] == 1
+    assert labels_.encode([], ("a", "b"), None)[1] == 2
     codes, _ = labels_.encode(["1", "0"], Pool(X, Y).class_names, "file")
     assert codes.tolist() == [1, 0]
 
@@ -331,4 +340,5 @@ def test_every_text_is_one_record_for_every_reader():
         == TEXTS
     )
     assert [json.loads(line)["text"] for line in batch.as_jsonl(records).split("\n")[:-1]] == TEXTS
-    assert batch.as_csv([]) == "order,row,id,score\n" and batch.as_jsonl([]) == ""
+    assert batch.as_csv([]) == "order,row,id,score\n"
+    assert batch.as_jsonl([]) == ""

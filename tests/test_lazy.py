@@ -222,7 +222,8 @@ def test_badge_draws_uniformly_when_all_distances_are_0():
     rows, scores = badge_picks(
         X, np.arange(40) < 10, np.eye(3, dtype=np.float32)[:, ::-1].copy(), 4, 20_000, "official"
     )
-    assert (scores[:, 1:] < 1e-5).all() and all(len(set(r)) == 4 for r in rows[:200].tolist())
+    assert (scores[:, 1:] < 1e-5).all()
+    assert all(len(set(r)) == 4 for r in rows[:200].tolist())
     for place in range(4):
         assert fits(np.bincount(rows[:, place], minlength=40), np.where(np.arange(40) < 10, 0, 1 / 30))
 

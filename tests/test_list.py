@@ -13,7 +13,8 @@ from jaxal_extract.models import BY_NAME, MODELS, locate
 
 def listed(root) -> list[str]:
     result = CliRunner().invoke(group, ["list", "--store", str(root)], catch_exceptions=False)
-    assert result.exit_code == 0 and result.stderr == ""
+    assert result.exit_code == 0
+    assert result.stderr == ""
     return result.stdout.splitlines()
 
 

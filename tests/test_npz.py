@@ -26,7 +26,9 @@ def test_npz(tmp_path):
     assert made.class_names == ("no", "maybe", "yes")
     np.testing.assert_array_equal(made.y, y)
     made = load(write_npz(tmp_path / "c.npz", y=None, X_test=None, y_test=None))
-    assert made.y is None and made.X_test is None and made.n_classes == 0
+    assert made.y is None
+    assert made.X_test is None
+    assert made.n_classes == 0
     made = load(write_npz(tmp_path / "d.npz", X=X.astype(np.float16), X_test=X_test.astype(np.float16)))
     assert made.X.dtype == np.float32
 
@@ -71,7 +73,8 @@ def test_an_npz_that_is_none_is_named(tmp_path, kind):
     damage(path, kind)
     with pytest.raises(DataError) as e:
         load(str(path))
-    assert str(path) in str(e.value) and "\n" not in str(e.value).strip()
+    assert str(path) in str(e.value)
+    assert "\n" not in str(e.value).strip()
 
 
 def test_the_file_is_named_with_what_is_wrong_in_it(tmp_path):
@@ -132,7 +135,9 @@ def test_a_header_is_believed_only_if_the_bytes_are_there(tmp_path, case, compre
         archive.writestr("X.npy", LIES[case])
     with pytest.raises(DataError) as e:
         load(str(path))
-    assert str(path) in str(e.value) and "\n" not in str(e.value) and len(str(e.value)) < 400
+    assert str(path) in str(e.value)
+    assert "\n" not in str(e.value)
+    assert len(str(e.value)) < 400
 
 
 def test_an_honest_header_of_that_form_is_read(tmp_path):
@@ -181,7 +186,9 @@ def test_arrays_that_do_not_go_together(tmp_path, changes, message):
     path = write_npz(tmp_path / "p.npz", **changes)
     with pytest.raises(DataError) as e:
         load(path)
-    assert message in str(e.value) and str(path) in str(e.value) and "\n" not in str(e.value)
+    assert message in str(e.value)
+    assert str(path) in str(e.value)
+    assert "\n" not in str(e.value)
 
 
 def test_big_endian_arrays_and_numbers_as_class_names(tmp_path):
@@ -190,7 +197,9 @@ def test_big_endian_arrays_and_numbers_as_class_names(tmp_path):
     made = load(write_npz(tmp_path / "p.npz", **swapped, class_names=np.array([7, 8, 9])))
     np.testing.assert_array_equal(made.X, X)
     np.testing.assert_array_equal(made.y, y)
-    assert made.class_names == ("7", "8", "9") and made.X.dtype.isnative and made.X_test.dtype == np.float32
+    assert made.class_names == ("7", "8", "9")
+    assert made.X.dtype.isnative
+    assert made.X_test.dtype == np.float32
     fortran = load(write_npz(tmp_path / "q.npz", X=np.asfortranarray(X)))
     np.testing.assert_array_equal(fortran.X, X)
 

@@ -91,7 +91,8 @@ def test_scores_of_numpy_and_not_a_number_are_fine():
 def test_errors_inside_a_strategy_keep_the_traceback_of_its_author(name, message):
     with pytest.raises(StrategyError) as e:
         jaxal.query(X, strategy=f"{HERE}:{name}", batch_size=3)
-    assert str(e.value).startswith(f"the strategy {HERE}:{name} failed: {message}") and "\n" not in str(e.value)
+    assert str(e.value).startswith(f"the strategy {HERE}:{name} failed: {message}")
+    assert "\n" not in str(e.value)
     trace = e.value.__cause__.__traceback__
     if name != "takes_one":  # which never came so far
         assert trace.tb_frame.f_code.co_name == name
@@ -148,7 +149,9 @@ SCORES_OF_THREE = np.zeros((2, 3))
 def test_selections_that_are_none(rows, message):
     with pytest.raises(StrategyError) as e:
         check_picks("mine", rows, SCORES_OF_THREE, LABELS, 3)
-    assert message in str(e.value) and str(e.value).startswith("the strategy mine ") and "\n" not in str(e.value)
+    assert message in str(e.value)
+    assert str(e.value).startswith("the strategy mine ")
+    assert "\n" not in str(e.value)
 
 
 def test_selections_as_they_must_be():
@@ -211,7 +214,8 @@ def test_modules_that_do_not_load(modules, here, module):
         refused("query", "-d", "toy", "-s", f"{module}:score"),
         refused("run", "-d", "toy", "-s", f"{module}:score"),
     ):
-        assert f"'{module}:score'" in sentence and message in sentence
+        assert f"'{module}:score'" in sentence
+        assert message in sentence
     if module == "own_divides":
         with pytest.raises(ConfigError) as e:
             make(f"{module}:score")
@@ -250,8 +254,11 @@ def test_what_can_be_registered():
 def test_the_command_line_shows_authors_their_own_code(here):
     result = CliRunner().invoke(group, ["query", "-d", "toy", "-s", f"{HERE}:raises_inside"])
     first, *lines, last = result.stderr.splitlines()
-    assert result.exit_code == 2 and result.stdout == ""
-    assert first == "Traceback (most recent call last):" and f"{HERE}.py" in lines[0] and "in raises_inside" in lines[0]
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert first == "Traceback (most recent call last):"
+    assert f"{HERE}.py" in lines[0]
+    assert "in raises_inside" in lines[0]
     assert last.startswith(f"Error: the strategy {HERE}:raises_inside failed: ZeroDivisionError")
     assert not any(f"{Path('jaxal')}/" in line for line in lines)
 

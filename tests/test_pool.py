@@ -95,7 +95,8 @@ def test_strings_become_numbers_by_sorted_name():
     names = np.array(["pear", "fig", "apple"])
     X, y, X_test, y_test = arrays()
     made = Pool(X, names[y], X_test, names[y_test])
-    assert made.class_names == ("apple", "fig", "pear") and made.n_classes == 3
+    assert made.class_names == ("apple", "fig", "pear")
+    assert made.n_classes == 3
     np.testing.assert_array_equal(made.y, 2 - y)
     np.testing.assert_array_equal(made.y_test, 2 - y_test)
     assert made.y.dtype == made.y_test.dtype == np.int32
@@ -117,13 +118,16 @@ def test_labels_of_pandas_and_lists_are_labels(convert):
 
 def test_integers_need_not_be_consecutive():
     made = Pool(np.zeros((5, 2)), [30, 10, 20, 10, -1])
-    assert made.class_names == ("10", "20", "30") and made.y.tolist() == [2, 0, 1, 0, -1]
+    assert made.class_names == ("10", "20", "30")
+    assert made.y.tolist() == [2, 0, 1, 0, -1]
     assert Pool(np.zeros((2, 2)), np.array([True, False])).class_names == ("False", "True")
 
 
 def test_class_names_say_what_the_numbers_mean():
     made = Pool(np.zeros((3, 2)), [2, 0, -1], class_names=["no", "maybe", "yes"])
-    assert made.class_names == ("no", "maybe", "yes") and made.n_classes == 3 and made.y.tolist() == [2, 0, -1]
+    assert made.class_names == ("no", "maybe", "yes")
+    assert made.n_classes == 3
+    assert made.y.tolist() == [2, 0, -1]
     made = Pool(np.zeros((3, 2)), ["yes", "", "no"], class_names=["no", "maybe", "yes"])
     assert made.y.tolist() == [2, -1, 0]
     assert Pool(np.zeros((3, 2)), class_names=["a", "b"]).n_classes == 2
@@ -133,7 +137,8 @@ def test_class_names_say_what_the_numbers_mean():
 def test_unlabeled_rows_are_no_class():
     assert Pool(np.zeros((3, 2)), [-1, 4, 4]).class_names == ("4",)
     made = Pool(np.zeros((3, 2)), ["", "b", "a"])
-    assert made.class_names == ("a", "b") and made.y.tolist() == [-1, 1, 0]
+    assert made.class_names == ("a", "b")
+    assert made.y.tolist() == [-1, 1, 0]
     assert Pool(np.zeros((2, 2)), [-1, -1]).n_classes == 0
 
 
@@ -191,13 +196,15 @@ def test_labels_that_mean_nothing_are_named():
 def test_odd_class_names(names, message):
     with pytest.raises(DataError) as e:
         Pool(np.zeros((2, 2)), [0, 1], class_names=names)
-    assert message in str(e.value) and "\n" not in str(e.value)
+    assert message in str(e.value)
+    assert "\n" not in str(e.value)
 
 
 def test_class_names_that_are_numbers():
     for names in ([10, 20], np.array([10, 20]), pd.Index([10, 20]), np.array(["10", "20"], ">U2"), ("10", 20)):
         made = Pool(np.zeros((3, 2)), [1, 0, -1], class_names=names)
-        assert made.class_names == ("10", "20") and made.y.tolist() == [1, 0, -1]
+        assert made.class_names == ("10", "20")
+        assert made.y.tolist() == [1, 0, -1]
         assert Pool(np.zeros((2, 2)), ["20", "10"], class_names=names).y.tolist() == [1, 0]
 
 
@@ -206,9 +213,11 @@ def test_labels_of_the_test_split_alone():
     with pytest.raises(DataError, match="y_test is given without y"):
         Pool(X, X_test=X, y_test=[0, 1])
     made = Pool(X, X_test=X, y_test=[0, 1], class_names=["a", "b"])
-    assert made.y is None and made.y_test.tolist() == [0, 1]
+    assert made.y is None
+    assert made.y_test.tolist() == [0, 1]
     made = Pool(X, [0, 1], X_test=X)
-    assert made.y_test is None and made.n_classes == 2
+    assert made.y_test is None
+    assert made.n_classes == 2
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -218,7 +227,8 @@ def test_either_byte_order_is_the_same_pool(order):
         expected = Pool(X.astype(kind), y, X_test.astype(kind), y_test)
         made = Pool(X.astype(order + kind), y.astype(order + "i8"), X_test.astype(order + kind),
                     y_test.astype(order + "i2"))  # fmt: skip
-        assert made.fingerprint == expected.fingerprint and made.X.dtype == expected.X.dtype
+        assert made.fingerprint == expected.fingerprint
+        assert made.X.dtype == expected.X.dtype
         assert made.X.dtype == (np.float64 if kind == "f8" else np.float32)
     names = np.array(["pear", "fig", "apple"])
     made = Pool(X, names[y].astype(order + "U5"), class_names=names.astype(order + "U5"))
@@ -257,7 +267,8 @@ def test_by_name_and_by_path(root):
         np.testing.assert_array_equal(made.y, y)
         np.testing.assert_array_equal(made.y_test, y_test)
         assert (made.dataset, made.model, made.class_names) == ("toy", "made", ("a", "b", "c"))
-        assert made.path == root / "toy" / "made" and made.X.dtype == np.float32
+        assert made.path == root / "toy" / "made"
+        assert made.X.dtype == np.float32
 
 
 def test_the_store_of_the_environment(root, monkeypatch):
@@ -267,8 +278,11 @@ def test_the_store_of_the_environment(root, monkeypatch):
 
 def test_digits():
     made = load("digits")
-    assert made.X.shape == (1437, 64) and made.X_test.shape == (360, 64) and made.n_classes == 10
-    assert (made.dataset, made.model) == ("digits", "pixels") and made.fingerprint == digits().fingerprint
+    assert made.X.shape == (1437, 64)
+    assert made.X_test.shape == (360, 64)
+    assert made.n_classes == 10
+    assert (made.dataset, made.model) == ("digits", "pixels")
+    assert made.fingerprint == digits().fingerprint
     share = np.bincount(made.y) / len(made.y) - np.bincount(made.y_test) / len(made.y_test)
     assert np.abs(share).max() < 0.005, "the split is not stratified"
 
@@ -305,9 +319,11 @@ def test_digits():
 def test_unknown_names_get_the_closest(root, dataset, model, message):
     with pytest.raises(JaxalError) as e:
         load(dataset, model, root)
-    assert message in str(e.value) and "\n" not in str(e.value)
+    assert message in str(e.value)
+    assert "\n" not in str(e.value)
     if dataset == "qnli":
-        assert "jaxal extract --name qnli" in str(e.value) and str(root) in str(e.value)
+        assert "jaxal extract --name qnli" in str(e.value)
+        assert str(root) in str(e.value)
 
 
 @pytest.mark.parametrize(
@@ -350,10 +366,13 @@ def test_unlabeled_and_testless_stored_pools(root):
     X, y, _, _ = arrays()
     path = store.write_arrays(root / "raw" / "made", X, None, **ABOUT | {"class_names": []})
     made = load(str(path))
-    assert made.y is None and made.X_test is None and made.n_classes == 0
+    assert made.y is None
+    assert made.X_test is None
+    assert made.n_classes == 0
     path = store.write_arrays(root / "half" / "made", X, np.where(y == 1, -1, y), **ABOUT)
     made = load(str(path))
-    assert (made.y == -1).sum() == (y == 1).sum() and made.n_classes == 3
+    assert (made.y == -1).sum() == (y == 1).sum()
+    assert made.n_classes == 3
 
 
 @pytest.mark.parametrize("kind", ["truncated", "missing", "N", "D", "bits", "nan", "label", "unfinished"])
@@ -380,5 +399,6 @@ def test_damage_of_a_stored_pool_is_named(root, kind):
             (path / "manifest.json").write_text(json.dumps(about))
     with pytest.raises(StoreError) as e:
         load("toy", root=root)
-    assert str(path) in str(e.value) and "\n" not in str(e.value)
+    assert str(path) in str(e.value)
+    assert "\n" not in str(e.value)
     assert ("row 119" in str(e.value)) == (kind == "nan")

@@ -69,9 +69,11 @@ def test_every_command(run, folder):
     for command in commands():
         output = run("bash", "-c", command)
         if command.startswith("jaxal run"):
-            assert "AULC" in output and "curves.png" in output
+            assert "AULC" in output
+            assert "curves.png" in output
     header, *rows = (folder / "next.csv").read_text().splitlines()
-    assert header == "order,row,id,score,text" and len(rows) == 10
+    assert header == "order,row,id,score,text"
+    assert len(rows) == 10
     assert (folder / "runs" / "mine" / "curves.png").stat().st_size > 10_000
 
 
@@ -101,4 +103,5 @@ def test_the_commands_are_documented():
         assert f"jaxal {name}" in README
         assert group.get_command(context, name).help
     for script in BY_CI:
-        assert script in README and (ROOT / script).exists()
+        assert script in README
+        assert (ROOT / script).exists()

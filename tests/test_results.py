@@ -56,7 +56,8 @@ def test_no_values_are_missing(full):
 def test_keys_are_unique_and_complete(full):
     curves = full.to_pandas()
     assert set(curves["strategy"]) == set(STRATEGIES) >= set(NAMES)
-    assert curves.groupby("run_id")["strategy"].nunique().eq(1).all() and curves["run_id"].nunique() >= 3
+    assert curves.groupby("run_id")["strategy"].nunique().eq(1).all()
+    assert curves["run_id"].nunique() >= 3
     assert not curves.duplicated(["run_id", "seed", "cycle"]).any()
     assert curves.groupby(["run_id", "seed"])["cycle"].apply(list).map(lambda c: c == list(range(21))).all()
     assert curves.groupby("run_id")["seed"].unique().map(set).eq({0, 1, 2, 3, 4}).all()
@@ -68,11 +69,17 @@ def test_settings_are_recorded(full):
     assert row[["dataset", "model", "ips", "variant", "C", "pool_size", "batch_size", "initial_size"]].tolist() == [
         "arrays", "given", "random", "official", 1.0, 120, 3, 3,
     ]  # fmt: skip
-    assert not row["normalize"] and row["warm_start"] and row["seeds_in_block"] == 5
+    assert not row["normalize"]
+    assert row["warm_start"]
+    assert row["seeds_in_block"] == 5
     config = json.loads((full.path / "config.json").read_text())
-    assert config["cycles"] == 20 and config["seeds"] == [0, 1, 2, 3, 4] and config["pool"] == pool().fingerprint
+    assert config["cycles"] == 20
+    assert config["seeds"] == [0, 1, 2, 3, 4]
+    assert config["pool"] == pool().fingerprint
     assert set(config["settings"]) == set(full.to_pandas()["strategy"])
-    assert {"jaxal", "jax", "numpy"} <= set(config["versions"]) and config["device"] and config["python"]
+    assert {"jaxal", "jax", "numpy"} <= set(config["versions"])
+    assert config["device"]
+    assert config["python"]
 
 
 def test_measured_values_are_plausible(full):
@@ -81,7 +88,8 @@ def test_measured_values_are_plausible(full):
     assert curves[["accuracy", "macro_f1", "balanced_accuracy"]].stack().between(0, 1).all()
     assert (curves[["fit_seconds", "select_seconds", "eval_seconds"]] >= 0).all(axis=None)
     assert curves["fit_seconds"].gt(0).any()
-    assert curves["converged"].all() and curves["fit_iterations"].between(1, 100).all()
+    assert curves["converged"].all()
+    assert curves["fit_iterations"].between(1, 100).all()
     # seconds are of the whole block
     assert (curves.groupby(["run_id", "cycle"])["fit_seconds"].nunique() == 1).all()
     last = curves[curves["cycle"] == 20]
@@ -116,12 +124,14 @@ def test_scores_order_the_picks_of_uncertainty_strategies(full):
     names = full.to_pandas().drop_duplicates("run_id").set_index("run_id")["strategy"]
     late = full.picks[(full.picks["cycle"] > 5) & full.picks["run_id"].map(names).isin(["margin", "entropy"])]
     falls = late.groupby(["run_id", "seed", "cycle"])["score"].apply(lambda s: s.is_monotonic_decreasing)
-    assert falls.all() and late["score"].nunique() > 100
+    assert falls.all()
+    assert late["score"].nunique() > 100
 
 
 def test_warm_start_is_recorded_and_saves_iterations(full):
     cold = jaxal.run(pool(), ["margin"], warm_start=False).to_pandas()
-    assert not cold["warm_start"].any() and cold["run_id"].iloc[0] not in set(full.to_pandas()["run_id"])
+    assert not cold["warm_start"].any()
+    assert cold["run_id"].iloc[0] not in set(full.to_pandas()["run_id"])
     warm = full.to_pandas().query("strategy == 'margin'")
     assert warm["fit_iterations"].sum() < 0.9 * cold["fit_iterations"].sum()
     assert abs(warm["accuracy"].mean() - cold["accuracy"].mean()) < 0.02
@@ -163,7 +173,9 @@ def test_aulc_and_summary_are_plain_means(full, tmp_path):
     assert len(text) == 1 + len(summary)
     for line, (name, row) in zip(text[1:], summary.iterrows(), strict=True):
         words = line.split()
-        assert words[0] == name and words[2] == f"{row['aulc_mean']:.4f}" and words[4] == f"{row['final_accuracy']:.4f}"
+        assert words[0] == name
+        assert words[2] == f"{row['aulc_mean']:.4f}"
+        assert words[4] == f"{row['final_accuracy']:.4f}"
 
 
 def test_summary_of_seeds_that_ran_in_several_blocks(tmp_path):

@@ -50,7 +50,8 @@ def test_more_seeds_and_strategies_extend_a_folder(tmp_path, quick):
     }
     assert not stored.results.duplicated(["run_id", "seed", "cycle"]).any()
     config = json.loads((tmp_path / "config.json").read_text())
-    assert config["seeds"] == [0, 1, 2, 3, 4, 9] and set(config["settings"]) == set(NAMES)
+    assert config["seeds"] == [0, 1, 2, 3, 4, 9]
+    assert set(config["settings"]) == set(NAMES)
     assert left_over(tmp_path) == []
 
 
@@ -62,11 +63,13 @@ def test_a_finished_run_is_not_run_again(tmp_path, monkeypatch):
         patch.setattr(loop, "cycle", lambda *_: pytest.fail("a finished run was run again"))
         again = jaxal.run(pool(), NAMES, **QUICK, out=tmp_path, on_cycle=told.append)
         fewer = jaxal.run(pool(), ["entropy"], seeds=[1], cycles=3, out=tmp_path)
-    assert files_of(tmp_path) == before and left_over(tmp_path) == []
+    assert files_of(tmp_path) == before
+    assert left_over(tmp_path) == []
     for a, b in zip(first.tables, again.tables, strict=True):
         pd.testing.assert_frame_equal(a, b)
     assert [(p.strategy, p.cycle, p.accuracy) for p in told] == [(name, 3, None) for name in NAMES]
-    assert set(fewer.to_pandas()["strategy"]) == {"entropy"} and set(fewer.picks["seed"]) == {1}
+    assert set(fewer.to_pandas()["strategy"]) == {"entropy"}
+    assert set(fewer.picks["seed"]) == {1}
 
 
 def test_force_runs_again_and_replaces(tmp_path):
@@ -99,7 +102,8 @@ def test_another_config_in_the_same_folder_is_refused_by_name(begun, change, nam
     before = files_of(begun)
     with pytest.raises(ConfigError, match="holds results of another config") as e:
         jaxal.run(pool(), ["margin"], **QUICK | change, out=begun)
-    assert all(name in str(e.value) for name in [str(begun), "another --out", *named]) and "\n" not in str(e.value)
+    assert all(name in str(e.value) for name in [str(begun), "another --out", *named])
+    assert "\n" not in str(e.value)
     if len(change) == 1 and "pool_size" not in change:
         assert str(e.value).count(" there, ") == 1, "something that did not change is named too"
     assert files_of(begun) == before
@@ -167,7 +171,8 @@ def test_a_damaged_table_is_named_and_kept(tmp_path, name):
     damaged = path.read_bytes()
     with pytest.raises(DataError, match=rf"{name}\.parquet cannot be read") as e:
         jaxal.run(pool(), ["random", "margin"], seeds=5, cycles=0, out=tmp_path)
-    assert "\n" not in str(e.value) and path.read_bytes() == damaged
+    assert "\n" not in str(e.value)
+    assert path.read_bytes() == damaged
 
 
 def test_a_foreign_results_file_is_refused_not_mixed(tmp_path):

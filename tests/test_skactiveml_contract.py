@@ -46,7 +46,8 @@ def parzen(**kwargs):
 
 def check_utilities(name, picks, utilities, candidates):
     """NaN exactly where a row could not be picked; the pick is the best of its row, or one that could be drawn."""
-    assert utilities.shape[0] == len(picks) == len(set(picks.tolist())) and utilities.dtype == np.float64
+    assert utilities.shape[0] == len(picks) == len(set(picks.tolist()))
+    assert utilities.dtype == np.float64
     for i, pick in enumerate(picks):
         left = np.setdiff1d(candidates, picks[:i])
         np.testing.assert_array_equal(np.flatnonzero(~np.isnan(utilities[i])), left)
@@ -64,7 +65,8 @@ def test_utilities_are_what_the_picks_were_chosen_by(name, variant, given):
     clf = parzen() if given else None
     query = Strategy(name, variant, random_state=np.random.RandomState(1))
     picks, utilities = query.query(X, y, clf, batch_size=B, return_utilities=True)
-    assert picks.dtype == np.int64 and utilities.shape == (B, N)
+    assert picks.dtype == np.int64
+    assert utilities.shape == (B, N)
     check_utilities(name, picks, utilities, FREE)
     assert name == "random" or len(np.unique(utilities[0, FREE])) > 1  # a constant would pass all else
     np.testing.assert_array_equal(picks, query.query(X, y, clf, batch_size=B))
@@ -106,7 +108,8 @@ def test_a_batch_beyond_the_candidates_is_cut_with_a_warning(name, variant):
     y[few] = 0
     with pytest.warns(UserWarning, match="batch_size=0"):
         picks, utilities = query.query(X, y, return_utilities=True)
-    assert picks.shape == (0,) and utilities.shape == (0, N)
+    assert picks.shape == (0,)
+    assert utilities.shape == (0, N)
 
 
 @every
@@ -212,12 +215,15 @@ def test_a_given_classifier_takes_the_place_of_ours(name, variant, monkeypatch):
 
     fresh = picks(Spy(classes=[0, 1], random_state=0))
     if name in IPS:
-        assert fresh == own.tolist() and not asked
+        assert fresh == own.tolist()
+        assert not asked
         return
-    assert asked.count("fit") == 1 and len(asked) > 1
+    assert asked.count("fit") == 1
+    assert len(asked) > 1
     fitted = Spy(classes=[0, 1], random_state=0).fit(X, y)
     asked.clear()
-    assert picks(fitted, False) == fresh and "fit" not in asked
+    assert picks(fitted, False) == fresh
+    assert "fit" not in asked
     assert picks(parzen().fit(X[:, ::-1], y), False) != fresh
 
 

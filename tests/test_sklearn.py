@@ -38,7 +38,8 @@ def test_numbers_and_shapes_are_those_of_scikit_learn(n_classes, fit_intercept):
     for method in ("decision_function", "predict_proba", "predict_log_proba"):
         np.testing.assert_allclose(getattr(ours, method)(X), getattr(theirs, method)(X), atol=1e-5)
     assert ours.score(X, y) == theirs.score(X, y)
-    assert ours.n_iter_.shape == theirs.n_iter_.shape and ours.n_features_in_ == 9
+    assert ours.n_iter_.shape == theirs.n_iter_.shape
+    assert ours.n_features_in_ == 9
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -54,7 +55,8 @@ def test_precision_follows_X(n_classes, dtype):
 def test_one_class_is_certain():
     X, _ = data(2, np.float64)
     one = LogisticRegression().fit(X, np.full(len(X), "only"))
-    assert (one.predict(X) == "only").all() and (one.predict_proba(X) == 1).all()
+    assert (one.predict(X) == "only").all()
+    assert (one.predict_proba(X) == 1).all()
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])

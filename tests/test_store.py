@@ -63,7 +63,8 @@ def test_round_trip(tmp_path, n, m, d, shard_rows, dtype, scale):
     if not np.isfinite(X).all() or not np.isfinite(X_test).all():
         return
     back = store.read(write(tmp_path / "pool", (X, y, X_test if m else None, y_test), shard_rows=shard_rows))
-    assert back.X.dtype in (np.float16, np.float32) and back.y.dtype == np.int32
+    assert back.X.dtype in (np.float16, np.float32)
+    assert back.y.dtype == np.int32
     for wrote, read in ((X, back.X), *([(X_test, back.X_test)] if m else [])):
         lost = np.linalg.norm(wrote.astype(np.float64) - read.astype(np.float64), axis=1)
         assert (lost <= 2.0**-11 * np.linalg.norm(wrote.astype(np.float64), axis=1)).all()
@@ -71,13 +72,14 @@ def test_round_trip(tmp_path, n, m, d, shard_rows, dtype, scale):
     if m:
         np.testing.assert_array_equal(back.y_test, y_test)
     else:
-        assert back.X_test is None and back.y_test is None
+        assert back.X_test is None
+        assert back.y_test is None
     assert back.class_names == ["a", "b", "c"]
     assert len(list((tmp_path / "pool").glob("train-*"))) == -(-n // shard_rows)
 
 
 @pytest.mark.parametrize(
-    "row, dtype",
+    ("row", "dtype"),
     [
         ([1.0, 1e-7, 0.0], np.float16),  # one subnormal element beside a large one costs nothing
         ([0.0, 0.0, 0.0], np.float16),
@@ -113,8 +115,10 @@ def test_texts_and_ids(tmp_path):
     path = write(tmp_path / "pool", **names)
     assert store.texts(path) == names["texts"]
     assert store.texts(path, np.array([7, 2])) == ["text 7", "text 2"]
-    assert store.ids(path, [9]) == ["id9"] and store.ids(path, []) == []
-    assert store.texts(path, [3], "test") == ["é\nü"] and store.ids(path, [3], "test") == ["3"]
+    assert store.ids(path, [9]) == ["id9"]
+    assert store.ids(path, []) == []
+    assert store.texts(path, [3], "test") == ["é\nü"]
+    assert store.ids(path, [3], "test") == ["3"]
     with pytest.raises(StoreError, match="no row 10 in its train split of 10 rows"):
         store.texts(path, [0, 10])
     assert store.texts(write(tmp_path / "without")) is None
@@ -125,9 +129,11 @@ def test_texts_and_ids(tmp_path):
 
 def test_root(monkeypatch, tmp_path):
     monkeypatch.setenv("JAXAL_STORE", str(tmp_path))
-    assert store.root() == tmp_path and store.root("x") == Path("x")
+    assert store.root() == tmp_path
+    assert store.root("x") == Path("x")
     monkeypatch.delenv("JAXAL_STORE")
-    assert store.root().name == "store" and "jaxal" in store.root().parts
+    assert store.root().name == "store"
+    assert "jaxal" in store.root().parts
 
 
 def test_find_and_listing(tmp_path):
@@ -155,7 +161,9 @@ def test_find_and_listing(tmp_path):
         store.Entry("toy", "minilm", minilm, 10, 0, 3, 3, True),
         store.Entry("toy", "other", other, 10, 4, 3, 3, True),
     ]
-    assert store.is_pool(big) and store.is_pool(tmp_path / "half" / "big") and not store.is_pool(tmp_path / "toy")
+    assert store.is_pool(big)
+    assert store.is_pool(tmp_path / "half" / "big")
+    assert not store.is_pool(tmp_path / "toy")
 
 
 # ---- writing
@@ -260,7 +268,7 @@ def full_disk():
     return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-@pytest.mark.parametrize("fault, raised", [(full_disk, StoreError), (Killed, Killed)])
+@pytest.mark.parametrize(("fault", "raised"), [(full_disk, StoreError), (Killed, Killed)])
 def test_a_fault_at_any_effect_leaves_a_right_or_a_resumable_pool(tmp_path, fault, raised):
     expected = content(write(tmp_path / "whole" / "made", texts=["t"] * 10, texts_test=["u"] * 4))
     at, failed = 0, True
@@ -290,7 +298,8 @@ def test_what_a_killed_writer_left_is_removed(tmp_path):
     (path / ".train-00000-of-00003.safetensors.1.tmp").write_bytes(b"half")
     (path / "unfinished.json").write_bytes((path / "manifest.json").read_bytes())
     write(path)
-    assert not list(path.glob("*.tmp")) and not (path / "unfinished.json").exists()
+    assert not list(path.glob("*.tmp"))
+    assert not (path / "unfinished.json").exists()
 
 
 def test_a_read_only_store(tmp_path, monkeypatch):

@@ -23,7 +23,8 @@ def refused(path, read=store.read):
     with pytest.raises(StoreError) as caught:
         read(path)
     message = str(caught.value)
-    assert "\n" not in message and len(message) < 600
+    assert "\n" not in message
+    assert len(message) < 600
     return message
 
 
@@ -70,7 +71,7 @@ def make_a_folder(file):
 
 
 @pytest.mark.parametrize(
-    "file, damage, message",
+    ("file", "damage", "message"),
     [
         (SHARD, Path.unlink, f"{SHARD} is missing"),
         (SHARD, make_a_folder, f"{SHARD} is missing"),
@@ -120,7 +121,7 @@ def save(**tensors):
 
 
 @pytest.mark.parametrize(
-    "file, change, message",
+    ("file", "change", "message"),
     [
         (SHARD, nan_row, "the vector of train row 5 .* has NaN"),
         (SHARD, lambda file: file.write_bytes(b"\xff" * 99), f"{SHARD} cannot be read"),
@@ -178,11 +179,12 @@ def test_a_manifest_that_is_none(tmp_path, content):
     path = write(tmp_path / "pool")
     (path / "manifest.json").write_bytes(content)
     message = refused(path)
-    assert "manifest.json" in message and "damaged" in message
+    assert "manifest.json" in message
+    assert "damaged" in message
 
 
 @pytest.mark.parametrize(
-    "changes, message",
+    ("changes", "message"),
     [
         ({"format": 2}, "has format 2 and this jaxal reads format 1"),
         ({"N": 9}, "has 14 rows where the manifest says 9 + 4"),
@@ -264,13 +266,16 @@ def test_a_damaged_pool_does_not_hide_the_others(tmp_path):
     change_manifest(tmp_path / "b" / "made", N=10**9)
     (tmp_path / "c" / "made" / SHARD).unlink()
     a, b, c, d = store.listing(tmp_path)
-    assert (a.damage is not None) and "manifest.json cannot be read" in a.damage
-    assert "does not list" in b.damage and f"{SHARD} is missing" in c.damage
+    assert a.damage is not None
+    assert "manifest.json cannot be read" in a.damage
+    assert "does not list" in b.damage
+    assert f"{SHARD} is missing" in c.damage
     assert (d.dataset, d.n_train, d.damage) == ("d", 10, None)
     assert [(e.dataset, e.model, e.n_train, e.finished) for e in (a, b, c)] == [(n, "made", 0, True) for n in "abc"]
     (tmp_path / "a" / "made" / "manifest.json").rename(tmp_path / "a" / "made" / "unfinished.json")
     a, *_ = store.listing(tmp_path)
-    assert "unfinished.json cannot be read" in a.damage and not a.finished
+    assert "unfinished.json cannot be read" in a.damage
+    assert not a.finished
     assert store.datasets(tmp_path) == ["a", "b", "c", "d"]
 
 

@@ -34,7 +34,7 @@ JSONL = "".join(json.dumps({"text": text or None, "label": int(label)}) + "\n" f
 
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize(
-    "kind, content", [("csv", CSV), ("tsv", TSV), ("jsonl", JSONL), ("CSV", "\ufeff" + CSV + "\r\n\n")]
+    ("kind", "content"), [("csv", CSV), ("tsv", TSV), ("jsonl", JSONL), ("CSV", "\ufeff" + CSV + "\r\n\n")]
 )
 def test_every_format_gives_the_same_cells(tmp_path, kind, content, packed):
     path = tmp_path / (f"t.{kind}" + ".gz" * packed)
@@ -49,7 +49,7 @@ def test_csv_keeps_newlines_in_quotes_and_long_texts(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name, content, message",
+    ("name", "content", "message"),
     [
         ("t.csv", b"", "t.csv is empty"),
         ("t.csv", b"text,label\n", "has a header but no rows"),
@@ -85,7 +85,8 @@ def test_broken_tables_are_named(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ExtractError, match=message) as caught:
         read_columns(tmp_path / name, ["text"])
-    assert str(tmp_path / name) in str(caught.value) and "\n" not in str(caught.value)
+    assert str(tmp_path / name) in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_column_that_is_not_read_may_be_there_twice(tmp_path):
@@ -126,7 +127,7 @@ def test_a_missing_file_gets_the_closest_name(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "task, there, texts, label",
+    ("task", "there", "texts", "label"),
     [
         ("banking77", ["text", "category"], ["text"], "category"),
         ("mnli", ["premise", "hypothesis", "label"], ["premise", "hypothesis"], "label"),
@@ -160,12 +161,18 @@ def split(labels, texts=None):
 
 def test_labels_are_numbered_by_name_or_by_value():
     names, y, y_test = number_labels(split(["10", "9", "-1", "9"]), split(["9"]), False)
-    assert names == ["-1", "9", "10"] and y.tolist() == [2, 1, 0, 1] and y_test.tolist() == [1] and y.dtype == np.int32
+    assert names == ["-1", "9", "10"]
+    assert y.tolist() == [2, 1, 0, 1]
+    assert y_test.tolist() == [1]
+    assert y.dtype == np.int32
     names, y, y_test = number_labels(split(["b", "10", "B"]), None, False)
-    assert names == ["10", "B", "b"] and y.tolist() == [2, 0, 1] and y_test is None
+    assert names == ["10", "B", "b"]
+    assert y.tolist() == [2, 0, 1]
+    assert y_test is None
     assert number_labels(split(None, [["x", "x"]]), None, False)[1].tolist() == [-1, -1]
     names, y, _ = number_labels(split(["b", "", "a"]), None, True)
-    assert names == ["a", "b"] and y.tolist() == [1, -1, 0]
+    assert names == ["a", "b"]
+    assert y.tolist() == [1, -1, 0]
 
 
 def test_labels_that_are_missing_or_new():
@@ -181,7 +188,8 @@ def test_labels_of_any_length():
     """5,000 digits are more than Python makes a number of; sorted as names they are labels like others."""
     huge = "9" * 5000
     names, y, _ = number_labels(split([huge, "10", "9"]), None, False)
-    assert names == ["10", "9", huge] and y.tolist() == [2, 0, 1]
+    assert names == ["10", "9", huge]
+    assert y.tolist() == [2, 0, 1]
     names, _, _ = number_labels(split(["1" + "0" * 100, "2" + "0" * 99]), None, False)
     assert names == ["2" + "0" * 99, "1" + "0" * 100]
     names, _, _ = number_labels(split(["x" * 1_000_000, "a"]), None, False)
@@ -189,7 +197,8 @@ def test_labels_of_any_length():
     for label in (huge, "x" * 1_000_000, "two\nlines"):
         with pytest.raises(ExtractError, match="which no row of --train has") as e:
             number_labels(split(["b"]), split([label]), False)
-        assert len(str(e.value)) < 200 and "\n" not in str(e.value)
+        assert len(str(e.value)) < 200
+        assert "\n" not in str(e.value)
 
 
 def test_rows_without_text_and_ids_that_repeat(tmp_path):
@@ -204,7 +213,8 @@ def test_rows_without_text_and_ids_that_repeat(tmp_path):
 def test_strip_end():
     for text in ("It is lost", "It is lost.", "It is lost . ", "It is lost...", "It is lost\xa0. . "):
         assert strip_end(text, ".") == "It is lost"
-    assert strip_end("Mr. X said no!? ", ".") == "Mr. X said no!?" and strip_end("no!? ", "!?") == "no"
+    assert strip_end("Mr. X said no!? ", ".") == "Mr. X said no!?"
+    assert strip_end("no!? ", "!?") == "no"
     assert strip_end("It is lost. ", "") == "It is lost. "
 
 
