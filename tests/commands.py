@@ -70,7 +70,9 @@ def refused(*arguments, begun=False):
     result = call(*arguments)
     lines = [line for line in result.stderr.splitlines() if not line.startswith("note: ")]
     assert " rows x " in lines[0] if begun else len(lines) == 1, result.stderr
-    assert result.exit_code == 2 and len(lines) == 1 + begun and lines[-1].startswith("Error: "), result.output
+    assert result.exit_code == 2, result.output
+    assert len(lines) == 1 + begun, result.output
+    assert lines[-1].startswith("Error: "), result.output
     assert result.stdout == ""
     return lines[-1].removeprefix("Error: ")
 

@@ -115,7 +115,8 @@ def test_each_rule_has_a_strategy_that_only_it_refuses(what):
     strategy, message = BROKEN[what]
     with pytest.raises(AssertionError, match=message) as e:
         check_strategy(strategy)
-    assert str(e.value).startswith("random rows: ") and "\n" not in str(e.value), "the pool is not named"
+    assert str(e.value).startswith("random rows: "), "the pool is not named"
+    assert "\n" not in str(e.value)
 
 
 def test_rules_hold_on_every_pool():

@@ -89,7 +89,8 @@ def test_a_disk_that_is_really_full(here, world, cache):
     arguments = ["run", "-d", world / "p.npz", *SHORT, "--out", "out"]
     full = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))"
     result = in_process(arguments, cache, first=full)
-    assert result.returncode == 2 and result.stdout == "", result.stderr
+    assert result.returncode == 2, result.stderr
+    assert result.stdout == ""
     first, error = result.stderr.splitlines()
     assert error.startswith("Error: cannot write out/")
     assert "File too large" in error
@@ -141,7 +142,8 @@ def test_progress_is_shown_on_a_terminal(here, world, cache):
     text = shown.decode()
     shape = r"(random|margin|entropy) +\d+/20 accuracy 0\.\d{4}: +\d+%\|.*\| *\d+/60 \[\d\d:\d\d<.*cycle"
     states = [state for state in text.split("\r") if re.match(shape, state)]
-    assert len(states) >= 3 and any(re.search(r"<\d\d:\d\d", state) for state in states), text
+    assert len(states) >= 3, text
+    assert any(re.search(r"<\d\d:\d\d", state) for state in states), text
 
 
 def test_a_strategy_in_the_current_folder(here, world, cache):

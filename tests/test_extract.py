@@ -248,7 +248,8 @@ def test_a_store_whose_name_is_not_utf8(worker, bert, tmp_path):
     assert "N=3 M=0 D=16" in extract(worker, *arguments)[0].encode().decode()
     process = start(*arguments)
     out, err = process.communicate()
-    assert process.returncode == 0 and "nothing to do" in out, err
+    assert process.returncode == 0, err
+    assert "nothing to do" in out, err
     env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "JAXAL_STORE": root}
     listed = subprocess.run(jaxal_command("list"), env=env, capture_output=True, text=True, check=True)
     assert "tiny" in listed.stdout
