@@ -14,13 +14,19 @@ def start_jax() -> None:
     import jax
     import platformdirs
 
-    if jax.config.read("jax_compilation_cache_dir") is None:  # $JAX_COMPILATION_CACHE_DIR
+    if _cache_folder() is None:  # $JAX_COMPILATION_CACHE_DIR
         jax.config.update("jax_compilation_cache_dir", str(platformdirs.user_cache_path("jaxal", False) / "xla"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     if "" not in sys.path:
         sys.path.append("")  # last: a random.py or queue.py here must not take the place of Python's own
     warnings.showwarning = partial(_show_warning, warnings.showwarning)
+
+
+def _cache_folder() -> str | None:
+    import jax
+
+    return jax.config.values["jax_compilation_cache_dir"]  # JAX declares no attribute for it
 
 
 def _show_warning(show, message, *rest, **options):
@@ -31,8 +37,6 @@ def _show_warning(show, message, *rest, **options):
     broken = re.match(r"Error (?:reading|writing) persistent compilation cache entry for '([^']+)'", str(message))
     if broken is None:
         return show(message, *rest, **options)
-    import jax
-
-    for entry in Path(jax.config.read("jax_compilation_cache_dir")).glob(f"{glob.escape(broken[1])}-*"):
+    for entry in Path(_cache_folder() or "").glob(f"{glob.escape(broken[1])}-*"):
         with suppress(OSError):
             entry.unlink()
