@@ -193,7 +193,7 @@ def read_shard(path: Path, about: dict, shard: Shard, out: np.ndarray) -> None:
     with open(file, "rb") as opened:  # the vectors are the end of the file
         digest = hashlib.sha256(opened.read(file.stat().st_size - X.nbytes))
         opened.readinto(X.data.cast("B"))
-    digest.update(X)
+    digest.update(X.data)
     _check_sha256(path, about, shard.file, digest.hexdigest())
     check_finite(X, shard, file)
     if X is not out:
