@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import commands
 import numpy as np
 import pytest
 from commands import SHORT, read_csv
@@ -28,6 +29,8 @@ def test_help_takes_half_a_second_at_most():
     assert min(seconds) <= 0.5, f"{statistics.median(seconds):.2f} s"
 
 
+cache, here, world = commands.cache, commands.here, commands.world  # fixtures
+
 IMPORTS = """
 import sys
 import jaxal
@@ -41,8 +44,6 @@ jaxal.cli.main(["list"], standalone_mode=False)
 foreign = {"torch", "transformers", "datasets", "matplotlib.pyplot", "skactiveml"} & set(sys.modules)
 assert not foreign, foreign
 import jax
-
-cache, here, world = commands.cache, commands.here, commands.world  # fixtures
 for name in ("jax_enable_x64", "jax_compilation_cache_dir", "jax_numpy_dtype_promotion"):
     print(name, getattr(jax.config, name))
 try:
