@@ -135,7 +135,8 @@ def cycle(
 def _checked(name: str, chosen, labels: jax.Array, batch_size: int) -> tuple[np.ndarray, np.ndarray, Any]:
     """What `select` returned: rows (S, B), scores (S, B) and the carry. Raises StrategyError."""
     if not (isinstance(chosen, tuple | list) and len(chosen) == 3):
-        what = f"{type(chosen).__name__} of {len(chosen)}" if isinstance(chosen, tuple | list) else type(chosen).__name__
+        size = f" of {len(chosen)}" if isinstance(chosen, tuple | list) else ""
+        what = type(chosen).__name__ + size
         raise StrategyError(f"the strategy {name} returned a {what}: select must return (rows, scores, carry)")
     rows, scores, carry = chosen
     check_picks(name, rows, scores, labels, batch_size)
