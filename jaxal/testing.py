@@ -112,7 +112,7 @@ def _first_carry(strategy: Strategy, trial: _Trial, aux: Any, state: State) -> A
 
 def _selection(trial: _Trial, selected: Any, carry: Any, state: State) -> tuple[np.ndarray, Any]:
     """The rows (S, B) and the carry of one selection, which keep the rules."""
-    trial.rule(isinstance(selected, tuple) and len(selected) == 3, "select must return (rows, scores, carry)")
+    trial.rule(isinstance(selected, tuple | list) and len(selected) == 3, "select must return (rows, scores, carry)")
     rows, scores, after = selected
     try:
         check_picks("under test", rows, scores, state.labels, state.batch_size)

@@ -109,7 +109,7 @@ def cycle(
 ) -> Position:
     """One cycle: choose `batch_size` rows a seed, reveal their labels, refit, measure.
 
-    Raises StrategyError when the strategy, called `name` there, chose what it may not; no label is revealed then.
+    Raises StrategyError, which calls the strategy `name`, when it chose what it may not; no label is revealed then.
     """
     with stopwatch() as select:
         key = keys(seeds, position.cycles, purpose)
@@ -137,8 +137,9 @@ def cycle(
 
 def _checked(name: str, chosen, labels: jax.Array, batch_size: int) -> tuple[np.ndarray, np.ndarray, Any]:
     """What `select` returned: rows (S, B), scores (S, B) and the carry. Raises StrategyError."""
-    if not (isinstance(chosen, tuple) and len(chosen) == 3):
-        what = f"tuple of {len(chosen)}" if isinstance(chosen, tuple) else type(chosen).__name__
+    if not (isinstance(chosen, tuple | list) and len(chosen) == 3):
+        size = f" of {len(chosen)}" if isinstance(chosen, tuple | list) else ""
+        what = type(chosen).__name__ + size
         raise StrategyError(f"the strategy {name} returned a {what}: select must return (rows, scores, carry)")
     rows, scores, carry = chosen
     check_picks(name, rows, scores, labels, batch_size)
