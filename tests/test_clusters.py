@@ -69,14 +69,16 @@ def test_rows_that_do_not_count_change_nothing(block_sizes):
     moved[~valid[0]] = X[rng.permutation(np.flatnonzero(~valid[0]))]
     a, b = cluster(X, 5, valid=valid), cluster(moved, 5, valid=valid)
     np.testing.assert_array_equal(a[0], b[0])
-    assert (a[0][~valid] == 5).all() and (a[1][~valid] == 0).all()
+    assert (a[0][~valid] == 5).all()
+    assert (a[1][~valid] == 0).all()
 
 
 def test_no_cluster_is_empty_while_rows_differ():
     rng = np.random.default_rng(2)
     X = np.concatenate([np.zeros((50, 3)), rng.normal(size=(13, 3))]).astype(np.float32)
     labels, squared, *_ = cluster(X, 14, n_seeds=8)
-    assert all(len(np.unique(row)) == 14 for row in labels) and (squared < 1e-5).all()
+    assert all(len(np.unique(row)) == 14 for row in labels)
+    assert (squared < 1e-5).all()
     labels, *_ = cluster(np.ones((30, 3), np.float32), 4)  # no two rows differ: one cluster has them all
     assert all(len(np.unique(row)) == 1 for row in labels)
 
@@ -90,7 +92,8 @@ def test_an_empty_cluster_is_put_at_the_farthest_row():
     centers = jnp.asarray([[0, 0], [0, 0], [4, 4]], jnp.float32) - points.norms.mean[None]
     problem = _Problem(points, jnp.arange(21, dtype=jnp.int32), jnp.ones(21, bool), jnp.int32(3), 3)
     label, *_ = _lloyd(problem, centers)
-    assert len(np.unique(label)) == 3 and (np.asarray(label[:20]) != label[20]).all()
+    assert len(np.unique(label)) == 3
+    assert (np.asarray(label[:20]) != label[20]).all()
 
 
 def test_mini_batches_are_as_good_as_scikit_learns():
@@ -148,7 +151,8 @@ def test_seeding_from_a_part_of_the_rows(patch_kernels):
             jnp.broadcast_to(jnp.asarray(valid)[None], (8, 4000)), jnp.int32(30), 30,
         )  # fmt: skip
         chosen = np.asarray(chosen)
-        assert valid[chosen].all() and all(len(set(row)) == 30 for row in chosen.tolist())
+        assert valid[chosen].all()
+        assert all(len(set(row)) == 30 for row in chosen.tolist())
         inertias[n] = [((X[valid][:, None] - X[row][None]) ** 2).sum(axis=2).min(axis=1).sum() for row in chosen]
     assert np.mean(inertias["part"]) < 1.3 * np.mean(inertias["all"])
 
@@ -255,7 +259,8 @@ def test_dropquery_counts_what_the_masks_change(variant, block_sizes):
 
 def test_a_quarter_of_the_features_is_kept_independently():
     kept = np.asarray(dropquery.keep_masks(jax.random.key(0), jnp.arange(4000), 50)).astype(float)
-    assert abs(kept.mean() - 0.25) < 0.005 and np.abs(kept.mean(axis=0) - 0.25).max() < 0.035
+    assert abs(kept.mean() - 0.25) < 0.005
+    assert np.abs(kept.mean(axis=0) - 0.25).max() < 0.035
     correlation = np.corrcoef(kept.T) - np.eye(50)
     assert np.abs(correlation).max() < 0.08
 
@@ -280,7 +285,9 @@ def test_dropquery_fills_up_when_few_rows_disagree():
         mask = np.asarray(
             dropquery._candidates(loop.keys([seed], 1), count[None], labeled[None], 20, DROPQUERY["official"])[0]
         )
-        assert mask.sum() == 20 and not (mask & np.asarray(labeled)).any() and mask[[1, 2, 3, 4, 6]].all()
+        assert mask.sum() == 20
+        assert not (mask & np.asarray(labeled)).any()
+        assert mask[[1, 2, 3, 4, 6]].all()
         seen.append(mask)
     assert len(np.flatnonzero(np.any(seen, axis=0))) > 100
     # scikit-activeml's rule: the rows that disagree most
@@ -314,7 +321,7 @@ def test_dropquery_needs_our_classifier_and_a_mask():
         make("dropquery", options={"n_masks": 0})
 
 
-@pytest.mark.parametrize("variant, same", [("skactiveml", True), ("official", False)])
+@pytest.mark.parametrize(("variant", "same"), [("skactiveml", True), ("official", False)])
 def test_typiclust_of_scikit_activeml_begins_every_query_with_the_same_clusters(variant, same):
     X = np.random.default_rng(14).normal(size=(150, 4)).astype(np.float32)
     state = State(jnp.asarray(X), jnp.full((2, 150), -1, jnp.int32), logreg.zeros(2, 2, 4, jnp.float32), None, 12)

@@ -36,7 +36,7 @@ def theirs(X, y, C=1.0):
     return LogisticRegression(C=C, tol=1e-12, max_iter=100, solver="newton-cholesky").fit(X, y)
 
 
-@pytest.mark.parametrize("n, dim", [(40, 60), (150, 12)], ids=["n<D", "n>D"])
+@pytest.mark.parametrize(("n", "dim"), [(40, 60), (150, 12)], ids=["n<D", "n>D"])
 @pytest.mark.parametrize("n_classes", [2, 3, 6])
 @pytest.mark.parametrize("C", [0.01, 1.0, 100.0])
 def test_same_optimum_as_scikit_learn_in_float64(n, dim, n_classes, C):
@@ -45,7 +45,8 @@ def test_same_optimum_as_scikit_learn_in_float64(n, dim, n_classes, C):
     model = theirs(X, y, C)
     with jax.enable_x64(True):
         fit = fit_one(X, y, n_classes, C, tol=tol)
-    assert fit.converged and fit.gradient <= tol
+    assert fit.converged
+    assert fit.gradient <= tol
     if n_classes == 2:  # one logit: the difference of ours
         ours, bias = fit.params.W[1:] - fit.params.W[:1], fit.params.b[1:] - fit.params.b[:1]
     else:
@@ -57,7 +58,7 @@ def test_same_optimum_as_scikit_learn_in_float64(n, dim, n_classes, C):
     )
 
 
-@pytest.mark.parametrize("n, dim", [(100, 120), (300, 20)], ids=["n<D", "n>D"])
+@pytest.mark.parametrize(("n", "dim"), [(100, 120), (300, 20)], ids=["n<D", "n>D"])
 def test_many_classes_as_scikit_learn_in_float64(n, dim):
     X, y = data(np.random.default_rng(1), n, dim, 77)
     with jax.enable_x64(True):
@@ -93,7 +94,8 @@ def test_two_observed_of_six_are_one_logit():
 def test_one_observed_class_is_certain():
     X, _ = data(np.random.default_rng(4), 20, 5, 2)
     fit = fit_one(X.astype(np.float32), np.full(20, 3), 5)
-    assert fit.converged and fit.iterations == 0
+    assert fit.converged
+    assert fit.iterations == 0
     p = jax.nn.softmax(
         logreg.logits(logreg.Params(*map(jnp.asarray, fit.params)), jnp.asarray(X, jnp.float32)), axis=-1
     )
@@ -110,7 +112,8 @@ def test_reported_gradient_and_objective_are_those_of_the_plain_formula(seen):
     gW, gb = plain.gradient(W, b, X, y, 0.3)
     np.testing.assert_allclose(fit.gradient, max(np.abs(gW).max(), np.abs(gb).max()), rtol=1e-10)
     np.testing.assert_allclose(fit.objective, plain.objective(W, b, X, y, 0.3), rtol=1e-12)
-    assert fit.iterations == 5 and not fit.converged
+    assert fit.iterations == 5
+    assert not fit.converged
 
 
 def test_plain_gradient_is_the_derivative_of_the_plain_objective():
@@ -135,7 +138,8 @@ def test_float32_is_no_farther_from_the_optimum_than_scikit_learn(shared):
             rows = np.random.default_rng(draw).permutation(len(pool_X))[:n_labeled]
             X, y, seen = pool_X[rows].astype(np.float32), pool_y[rows], np.unique(pool_y[rows])
             fit = fit_one(X, y, 77)
-            assert fit.converged and true_gradient(fit.params, X, y, 1.0) <= 1.001e-4
+            assert fit.converged
+            assert true_gradient(fit.params, X, y, 1.0) <= 1.001e-4
             with jax.enable_x64(True):
                 best = fit_one(X.astype(np.float64), y, 77, tol=1e-9)
             model = LogisticRegression(max_iter=1000).fit(X, y)
@@ -193,7 +197,8 @@ def test_warm_start_reaches_the_same_optimum_in_fewer_iterations():
         warm, cold = fit_one(X, y, 6, init=init, tol=1e-8), fit_one(X, y, 6, tol=1e-8)
         y[190:] = 5  # a new class
         new, exact = fit_one(X, y, 6, init=init, tol=1e-8), fit_one(X, y, 6, tol=1e-8)
-    assert same.iterations == 0 and warm.iterations < cold.iterations
+    assert same.iterations == 0
+    assert warm.iterations < cold.iterations
     np.testing.assert_allclose(warm.params.W, cold.params.W, atol=1e-5)
     np.testing.assert_allclose(new.params.W, exact.params.W, atol=1e-5)
 
@@ -209,8 +214,11 @@ def check_honest(fit, X, y, C, start):
     """Finite, not above the start, and converged only where the float64 gradient is small."""
     X64, seen = X.astype(np.float64), np.unique(y)
     W, b = (a.astype(np.float64) for a in fit.params)
-    assert np.isfinite(W).all() and np.isfinite(b[seen]).all() and np.isfinite(fit.objective)
-    assert (np.delete(b, seen) == -np.inf).all() and (np.delete(W, seen, axis=0) == 0).all()
+    assert np.isfinite(W).all()
+    assert np.isfinite(b[seen]).all()
+    assert np.isfinite(fit.objective)
+    assert (np.delete(b, seen) == -np.inf).all()
+    assert (np.delete(W, seen, axis=0) == 0).all()
     before = plain.objective(*(a.astype(np.float64) for a in start), X64, y, C)
     assert plain.objective(W, b, X64, y, C) <= before * (1 + 1e-6)
     assert fit.converged == (fit.gradient <= 1e-4)
@@ -222,7 +230,8 @@ def test_fits_of_raw_pixels_converge():
     X, y = load_digits(return_X_y=True)
     X, y = X[:1000].astype(np.float32), y[:1000]
     fit = fit_one(X, y, 10)
-    assert fit.converged and true_gradient(fit.params, X, y, 1.0) <= fit.gradient
+    assert fit.converged
+    assert true_gradient(fit.params, X, y, 1.0) <= fit.gradient
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -312,6 +321,8 @@ def test_prediction_ties_go_to_the_lower_class_and_blocks_cover_every_row():
 @pytest.mark.parametrize("n", [1, 2, 63, 64, 65, 250, 1023, 1024, 1025, 5000, 5250])
 def test_buckets_are_few_and_waste_little(n):
     size = logreg.bucket(n)
-    assert size >= n and size == logreg.bucket(size)
-    assert size <= max(64, 2 * n) and (n < 1024 or size < 1.25 * n + 1)
+    assert size >= n
+    assert size == logreg.bucket(size)
+    assert size <= max(64, 2 * n)
+    assert n < 1024 or size < 1.25 * n + 1
     assert len({logreg.bucket(k) for k in range(1, 8193)}) == 5 + 4 * 3

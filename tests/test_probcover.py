@@ -53,7 +53,8 @@ def check_picks(X, variant, n_labeled, batch_size, cycles=3, **settings):
         for s in range(2):
             lots = np.asarray(tie_breaks(keys[s], len(X)))
             expected, new = plain.select(ball, labels[s] >= 0, batch_size, lots)
-            assert rows[s].tolist() == expected and scores[s].tolist() == new
+            assert rows[s].tolist() == expected
+            assert scores[s].tolist() == new
         np.put_along_axis(labels, np.asarray(rows), 0, axis=1)
     return graph
 

@@ -88,7 +88,8 @@ def test_scores_tell_saturated_rows_apart_in_float32(name):
     lead = np.linspace(1, 300, 100, dtype=np.float32)
     Z = np.stack([lead, np.zeros_like(lead), np.full_like(lead, -1.0)])
     ours = np.asarray(score_of(name)(jnp.asarray(Z)))
-    assert np.isfinite(ours).all() and (np.diff(ours) < 0).all()
+    assert np.isfinite(ours).all()
+    assert (np.diff(ours) < 0).all()
 
 
 @pytest.mark.parametrize("name", SCORES)
@@ -151,7 +152,8 @@ def test_uniform_draws_are_uniform():
     # two clear winners, then a tie of the rest: the winners always, in order, the others at random
     scores = jnp.zeros(n).at[jnp.array([5, 9])].set(jnp.array([1.0, 2.0]))
     rows, best = jax.vmap(lambda k: pick_best(k, scores, labeled, b))(keys)
-    assert (np.asarray(rows[:, :2]) == [9, 5]).all() and (np.asarray(best[:, :2]) == [2, 1]).all()
+    assert (np.asarray(rows[:, :2]) == [9, 5]).all()
+    assert (np.asarray(best[:, :2]) == [2, 1]).all()
     assert chisquare(np.delete(np.bincount(np.asarray(rows[:, 2]), minlength=n), [3, 5, 7, 9])).pvalue > 1e-3
 
 
@@ -169,7 +171,8 @@ def test_pick_best_keeps_the_contract_for_any_scores(scores, labeled, seed, more
     labeled = np.array(labeled)
     b = more.draw(st.sampled_from([k for k in (1, 4, 9) if k <= (~labeled).sum()]))
     rows = np.asarray(_pick_best(jax.random.key(seed), jnp.asarray(scores, jnp.float32), labeled, b)[0])
-    assert len(set(rows.tolist())) == b and not labeled[rows].any()
+    assert len(set(rows.tolist())) == b
+    assert not labeled[rows].any()
     rank = np.nan_to_num(np.asarray(scores), nan=-4e38, neginf=-4e38, posinf=4e38)  # float64: differences fit
     assert (np.diff(rank[rows]) <= 0).all()
     left = np.setdiff1d(np.flatnonzero(~labeled), rows)
@@ -215,7 +218,8 @@ def test_the_contract_holds_on_any_pool(name, variant):
         state = State(jnp.asarray(X), jnp.asarray(labels), params, None, batch_size)
         rows, scores = choose(make(name, variant), loop.keys([seed, seed + 1], 1), state)
         for s, row in enumerate(np.asarray(rows)):
-            assert len(set(row.tolist())) == batch_size and (labels[s, row] < 0).all()
+            assert len(set(row.tolist())) == batch_size
+            assert (labels[s, row] < 0).all()
         assert not np.isnan(scores).any()
 
     check()
@@ -255,7 +259,7 @@ def test_a_strategy_of_your_own_from_a_function():
 
 
 @pytest.mark.parametrize(
-    "name, settings",
+    ("name", "settings"),
     [("typiclust", {"k": 0}), ("typiclust", {"k": 2.5}), ("dropquery", {"n_masks": "x"}),
      ("dropquery", {"n_masks": True}), ("probcover", {"delta": "big"}), ("probcover", {"delta": -0.1}),
      ("probcover", {"alpha": 1.1})],
@@ -266,7 +270,8 @@ def test_settings_that_cannot_be(name, settings):
 
 
 def test_names_registration_and_unknown_ones():
-    assert jaxal.strategies() == jaxal.strategies.names() and set(STRATEGIES) <= set(jaxal.strategies())
+    assert jaxal.strategies() == jaxal.strategies.names()
+    assert set(STRATEGIES) <= set(jaxal.strategies())
     register("least_confident", least_confident)
     assert make("least_confident") is make("least_confident")
     check_strategy(make("test_strategies:least_confident"))
