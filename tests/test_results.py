@@ -92,8 +92,8 @@ def test_measured_values_are_plausible(full):
     assert curves["fit_iterations"].between(1, 100).all()
     # seconds are of the whole block
     assert (curves.groupby(["run_id", "cycle"])["fit_seconds"].nunique() == 1).all()
-    last = curves[curves["cycle"] == 20]
-    assert last["accuracy"].mean() > curves[curves["cycle"] == 0]["accuracy"].mean() + 0.1, "nothing was learned"
+    accuracy = curves.pivot_table(index="strategy", columns="cycle", values="accuracy")  # means over seeds
+    assert (accuracy[20] > accuracy[0] + 0.05).all(), "nothing was learned"
 
 
 def test_picks_are_distinct_rows_in_batches(full):
