@@ -28,7 +28,8 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
         X's dtype; `classes_` (n_classes,), sorted; `n_iter_` (1,); `n_features_in_`.
 
     float32 is computed in float32, all else in float64. One class is legal and gets probability 1.
-    The other methods are scikit-learn's and take X (L, D).
+    The other methods are scikit-learn's and take X (L, D). All raise what scikit-learn's raise: NotFittedError before
+    `fit`, ValueError for an X of another width. Cost: O(L n_classes D).
     """
 
     def __init__(self, C=1.0, tol=1e-4, max_iter=1000, fit_intercept=True, warm_start=False):
@@ -97,14 +98,14 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
         return logreg.Params(cast(jax.Array, W), cast(jax.Array, b))
 
     def decision_function(self, X):
-        """Logits (L, n_classes); for two classes the second one's lead over the first, (L,)."""
+        """Logits (L, n_classes); for two classes the second one's lead over the first, (L,). In X's dtype."""
         check_is_fitted(self)
         X = cast(np.ndarray, validate_data(self, X, dtype=[np.float64, np.float32], reset=False))
         Z = X @ self.coef_.T.astype(X.dtype) + self.intercept_.astype(X.dtype)
         return Z[:, 0] if len(self.classes_) == 2 else Z
 
     def predict_log_proba(self, X):
-        """Log probabilities (L, n_classes), in the order of `classes_`."""
+        """Log probabilities (L, n_classes), in the order of `classes_` and X's dtype; they never underflow."""
         Z = self.decision_function(X)
         if len(self.classes_) == 2:
             Z = np.stack([np.zeros_like(Z), Z], axis=1)
@@ -112,10 +113,10 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
         return Z - np.log(np.exp(Z).sum(axis=1, keepdims=True))
 
     def predict_proba(self, X):
-        """Probabilities (L, n_classes), in the order of `classes_`."""
+        """Probabilities (L, n_classes), in the order of `classes_` and X's dtype."""
         return np.exp(self.predict_log_proba(X))
 
     def predict(self, X):
-        """The most probable class of each row, (L,); of equals the first in `classes_`."""
+        """The most probable class of each row, (L,); of equals the first in `classes_`. In the dtype of y."""
         Z = self.decision_function(X)
         return self.classes_[(Z > 0).astype(int) if len(self.classes_) == 2 else Z.argmax(axis=1)]

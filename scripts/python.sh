@@ -1,4 +1,4 @@
-# Sourced by quickstart and test: `environment FOLDER PIP_ARGUMENTS...` makes a virtual environment once.
+# Sourced by the other scripts: `environment FOLDER PIP_ARGUMENTS...` makes a virtual environment once.
 
 fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
@@ -12,15 +12,31 @@ find_python() {
   fail "no Python 3.11 or newer with venv was found: install one, or name it with PYTHON=/path/to/python"
 }
 
+constraints=constraints.txt  # the versions that are installed
+
 environment() {
   local folder=$1 stamp python
   shift
-  stamp="$(cat pyproject.toml constraints.txt scripts/python.sh | cksum) $PWD $*"
+  stamp="$(cat pyproject.toml $constraints scripts/python.sh | cksum) $PWD $*"
   if [ "$(cat "$folder/.installed" 2>/dev/null)" = "$stamp" ]; then return; fi
   python=$(find_python) || exit 1
   echo "installing into $folder (once) ..." >&2
   [ -x "$folder/bin/python" ] || "$python" -m venv --clear "$folder" || fail "cannot make a virtual environment in $folder"
-  "$folder/bin/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt "$@" ||
+  "$folder/bin/python" -m pip install --quiet --disable-pip-version-check -c "$constraints" "$@" ||
     fail "pip could not install jaxal (its message is above): is a Python package index reachable, and is there space?"
   echo "$stamp" > "$folder/.installed"
+}
+
+# What developers use. torch by its exact version: a range would take the newest build, with gigabytes of CUDA packages.
+development() { environment .venv-test torch==2.13.0 -e '.[dev]'; }
+
+# The same tests with the lowest versions that pyproject.toml admits. torch has no small build of its lowest version: 6 GB.
+lowest() {
+  local python
+  python=$(find_python) || exit 1
+  constraints=.cache/lowest.txt
+  mkdir -p .cache
+  "$python" scripts/lowest extract offline-models test > $constraints || exit 1
+  # setuptools builds the package in an environment of its own, which reads these variables and not -c
+  PIP_CONSTRAINT=$constraints PIP_BUILD_CONSTRAINT=$constraints environment .venv-lowest -e '.[extract,offline-models,test]'
 }

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.core import Tracer
 
 import jaxal
 from jaxal.errors import ConfigError, StrategyError
@@ -53,11 +54,11 @@ def another_each_time(keys, aux, carry, state):
 
 
 def other_when_compiled(rows, scores, carry, state):
-    return (rows[:, ::-1] if isinstance(rows, jax.core.Tracer) else rows), scores, carry
+    return (rows[:, ::-1] if isinstance(rows, Tracer) else rows), scores, carry
 
 
 def larger_when_traced(state):
-    return jnp.zeros(2 if isinstance(state.labels, jax.core.Tracer) else 1)
+    return jnp.zeros(2 if isinstance(state.labels, Tracer) else 1)
 
 
 def labeled_row(rows, state):

@@ -58,7 +58,7 @@ def check_lloyd(k):
         apart = ((X[:, None] - (centers[s, :k] + mean)[None]) ** 2).sum(axis=2)
         np.testing.assert_allclose(squared[s], apart.min(axis=1), rtol=1e-3, atol=1e-4)
         assert (labels[s] == apart.argmin(axis=1)).mean() > 0.999
-    assert squared.sum(axis=1).mean() < 1.03 * np.mean(starts)
+    assert squared.sum(axis=1).mean() < 1.03 * np.mean(np.asarray(starts))
 
 
 def test_rows_that_do_not_count_change_nothing(block_sizes):

@@ -54,7 +54,7 @@ def test_same_optimum_as_scikit_learn_in_float64(n, dim, n_classes, C):
     assert np.abs(ours - model.coef_).max() <= 1e-5 * np.abs(model.coef_).max()
     np.testing.assert_allclose(bias, model.intercept_, atol=1e-5)
     np.testing.assert_allclose(
-        plain.probabilities(*fit.params, X, np.arange(n_classes)), model.predict_proba(X), atol=1e-6
+        plain.probabilities(fit.params.W, fit.params.b, X, np.arange(n_classes)), model.predict_proba(X), atol=1e-6
     )
 
 
@@ -143,7 +143,10 @@ def test_float32_is_no_farther_from_the_optimum_than_scikit_learn(shared):
             with jax.enable_x64(True):
                 best = fit_one(X.astype(np.float64), y, 77, tol=1e-9)
             model = LogisticRegression(max_iter=1000).fit(X, y)
-            p = [plain.probabilities(*f.params, X_test.astype(np.float64), seen)[:, seen] for f in (best, fit)]
+            p = [
+                plain.probabilities(f.params.W, f.params.b, X_test.astype(np.float64), seen)[:, seen]
+                for f in (best, fit)
+            ]
             p.append(model.predict_proba(X_test.astype(np.float32)))
             distances.append([[np.abs(q - p[0]).mean(), np.abs(q - p[0]).max()] for q in p[1:]])
             agree.append([(q.argmax(1) == p[0].argmax(1)).sum() for q in p[1:]])
@@ -219,7 +222,8 @@ def check_honest(fit, X, y, C, start):
     assert np.isfinite(fit.objective)
     assert (np.delete(b, seen) == -np.inf).all()
     assert (np.delete(W, seen, axis=0) == 0).all()
-    before = plain.objective(*(a.astype(np.float64) for a in start), X64, y, C)
+    W0, b0 = (a.astype(np.float64) for a in start)
+    before = plain.objective(W0, b0, X64, y, C)
     assert plain.objective(W, b, X64, y, C) <= before * (1 + 1e-6)
     assert fit.converged == (fit.gradient <= 1e-4)
     # float32 sums of terms of size |X| carry this much noise; `converged` may not claim more than it can see

@@ -85,7 +85,7 @@ def test_splits_must_agree():
 
 def test_a_pool_is_frozen():
     with pytest.raises(AttributeError):
-        pool().X = 3
+        pool().X = 3  # pyright: ignore[reportAttributeAccessIssue]
 
 
 # ---- labels

@@ -146,7 +146,7 @@ def test_a_damaged_config_is_named(begun, tmp_path, content):
         path.mkdir()
     else:
         content = content((begun / "config.json").read_text()) if callable(content) else content
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        path.write_bytes(content if isinstance(content, bytes) else str(content).encode())
     with pytest.raises(StoreError, match=r"config\.json is damaged \(.*\): move the folder away") as e:
         jaxal.run(pool(), ["random"], **QUICK, out=tmp_path)
     assert "\n" not in str(e.value)

@@ -35,7 +35,7 @@ def test_margin_is_theirs_and_has_utilities():
     np.testing.assert_array_equal(rows, theirs)
     np.testing.assert_array_equal(np.isnan(utilities), np.isnan(their_utilities))
     seen = ~np.isnan(utilities)
-    np.testing.assert_allclose(np.exp(utilities[seen]), their_utilities[seen], rtol=1e-6)
+    np.testing.assert_allclose(np.exp(utilities[seen]), np.asarray(their_utilities)[seen], rtol=1e-6)
 
 
 def test_what_cannot_be_done_is_said():

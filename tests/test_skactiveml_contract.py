@@ -4,6 +4,7 @@ One shape for nearly everything, 24 rows and batches of 5, so that little is com
 """
 
 import pickle
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -186,7 +187,8 @@ def test_parameters_are_kept_as_they_are():
     assert all(getattr(Strategy(**things), p) is thing for p, thing in things.items())
     params = {"strategy": "typiclust", "variant": "skactiveml", "settings": {"k": 3}, "C": 2.0}
     params |= {"missing_label": "", "random_state": 7}
-    assert clone(Strategy(**params)).get_params() == params
+    copy: Any = clone(Strategy(**params))
+    assert copy.get_params() == params
 
 
 class Spy(ParzenWindowClassifier):
@@ -211,11 +213,11 @@ def test_a_given_classifier_takes_the_place_of_ours(name, variant, monkeypatch):
     monkeypatch.setattr("jaxal.numerics.logreg.fit_rows", None)  # to call it is an error
 
     def picks(clf, fit_clf=True):
-        return Strategy(name, variant, random_state=0).query(X, y, clf, fit_clf, batch_size=B).tolist()
+        return list(Strategy(name, variant, random_state=0).query(X, y, clf, fit_clf, batch_size=B))
 
     fresh = picks(Spy(classes=[0, 1], random_state=0))
     if name in IPS:
-        assert fresh == own.tolist()
+        assert fresh == list(own)
         assert not asked
         return
     assert asked.count("fit") == 1

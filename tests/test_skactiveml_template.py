@@ -65,7 +65,7 @@ def template(name, variant, clf):
 
         def test_query(self):
             rows = Strategy(name, variant, random_state=1).query(**self.query_default_params_clf, batch_size=4)
-            assert len(set(rows.tolist()) - {0, 1, 2}) == 4
+            assert len(set(rows) - {0, 1, 2}) == 4
 
     return Case
 

@@ -1,6 +1,7 @@
 """The estimator: scikit-learn's own checks, its shapes and numbers, and its place in scikit-activeml."""
 
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,7 +40,7 @@ def test_numbers_and_shapes_are_those_of_scikit_learn(n_classes, fit_intercept):
         np.testing.assert_allclose(getattr(ours, method)(X), getattr(theirs, method)(X), atol=1e-5)
     assert ours.score(X, y) == theirs.score(X, y)
     assert ours.n_iter_.shape == theirs.n_iter_.shape
-    assert ours.n_features_in_ == 9
+    assert vars(ours)["n_features_in_"] == 9
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -63,7 +64,8 @@ def test_one_class_is_certain():
 def test_warm_start_goes_on_from_the_last_fit(n_classes):
     X, y = data(n_classes, np.float64)
     model = LogisticRegression(warm_start=True, tol=1e-8).fit(X[:-5], y[:-5])
-    cold = clone(model).fit(X, y)
+    copy: Any = clone(model)
+    cold = copy.fit(X, y)
     assert model.fit(X, y).n_iter_ < cold.n_iter_
     np.testing.assert_allclose(model.coef_, cold.coef_, atol=1e-5)
     assert model.fit(X, y).n_iter_ == 0
@@ -94,7 +96,8 @@ def test_pickle_and_clone():
     model = LogisticRegression(C=2.0).fit(X, y)
     again = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
-    assert clone(model).C == 2.0
+    copy: Any = clone(model)
+    assert copy.C == 2.0
 
 
 def test_inside_scikit_activeml():

@@ -268,12 +268,15 @@ def test_a_damaged_pool_does_not_hide_the_others(tmp_path):
     a, b, c, d = store.listing(tmp_path)
     assert a.damage is not None
     assert "manifest.json cannot be read" in a.damage
+    assert b.damage
     assert "does not list" in b.damage
+    assert c.damage
     assert f"{SHARD} is missing" in c.damage
     assert (d.dataset, d.n_train, d.damage) == ("d", 10, None)
     assert [(e.dataset, e.model, e.n_train, e.finished) for e in (a, b, c)] == [(n, "made", 0, True) for n in "abc"]
     (tmp_path / "a" / "made" / "manifest.json").rename(tmp_path / "a" / "made" / "unfinished.json")
     a, *_ = store.listing(tmp_path)
+    assert a.damage
     assert "unfinished.json cannot be read" in a.damage
     assert not a.finished
     assert store.datasets(tmp_path) == ["a", "b", "c", "d"]

@@ -185,8 +185,8 @@ def test_seeds_choose_as_if_alone(name):
     state = state_of(np.random.default_rng(5))
     rows, _ = choose(make(name), loop.keys([4, 5, 6], 2), state)
     for s in range(3):
-        alone = jax.tree.map(lambda a: a[s : s + 1], (state.labels, state.params))  # noqa: B023
-        one = State(state.X, *alone, None, state.batch_size)
+        labels, params = jax.tree.map(lambda a: a[s : s + 1], (state.labels, state.params))  # noqa: B023
+        one = State(state.X, labels, params, None, state.batch_size)
         np.testing.assert_array_equal(choose(make(name), loop.keys([4 + s], 2), one)[0][0], rows[s])
 
 
@@ -270,8 +270,8 @@ def test_settings_that_cannot_be(name, settings):
 
 
 def test_names_registration_and_unknown_ones():
-    assert jaxal.strategies() == jaxal.strategies.names()
-    assert set(STRATEGIES) <= set(jaxal.strategies())
+    assert jaxal.strategies() == jaxal.strategies.names()  # pyright: ignore[reportCallIssue]
+    assert set(STRATEGIES) <= set(jaxal.strategies.names())
     register("least_confident", least_confident)
     assert make("least_confident") is make("least_confident")
     check_strategy(make("test_strategies:least_confident"))

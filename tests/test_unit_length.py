@@ -47,5 +47,5 @@ def test_the_extremes_of_a_dtype():
         X = np.array([[limits.max, -limits.max], [limits.smallest_subnormal, 0], [0, 0], [limits.max, 1]], dtype)
         unit = Pool(X).normalized().X
         half = np.sqrt(dtype(0.5))
-        np.testing.assert_allclose(unit[[0, 1, 2]], [[half, -half], [1, 0], [0, 0]], rtol=2 * limits.eps)
+        np.testing.assert_allclose(unit[[0, 1, 2]], [[half, -half], [1, 0], [0, 0]], rtol=2 * float(limits.eps))
         assert unit[3, 0] == 1

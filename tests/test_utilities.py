@@ -145,7 +145,9 @@ def test_dropquery_shows_the_distance_to_the_centroid_whose_turn_it_is(variant):
     rule = dropquery._Rule(3 if official else 20, official)
     mask_keys = jax.vmap(lambda key: jax.random.split(key, 3))(keys)[:, 0]
     disagreeing = np.asarray(dropquery.disagreements(mask_keys, state, rule))
-    raw = np.asarray(make("dropquery", variant).utilities(keys, aux, state, rows))
+    utilities = make("dropquery", variant).utilities
+    assert utilities
+    raw = np.asarray(utilities(keys, aux, state, rows))
     for s in range(S):
         if official:
             candidates = plain_dropquery.candidates(disagreeing[s], labeled[s], B, rule.n_masks)

@@ -26,6 +26,7 @@ class Pool:
         X_test, y_test: (M, D), (M,) the test split that learning curves are measured on.
         class_names: what the integers 0..C-1 of y mean. None: the sorted distinct labels.
     Raises: DataError, one sentence that names the row or the shape at fault.
+    Cost: one pass over X to see that it is finite; a copy only where its dtype or layout changes.
     """
 
     X: np.ndarray
@@ -82,7 +83,10 @@ class Pool:
         return digest.hexdigest()
 
     def cap(self, size: int | None) -> "Pool":
-        """At most `size` rows: one subset per (dataset, size), the same for every model, seed and strategy."""
+        """At most `size` rows: one subset per (dataset, size), the same for every model, seed and strategy.
+
+        Returns: a pool with X (size, D) copied, or this one where it has no more rows.
+        """
         n = len(self.X)
         if size is None or size >= n:
             return self
@@ -94,7 +98,10 @@ class Pool:
         return replace(self, X=self.X[rows], y=None if self.y is None else self.y[rows], rows=original)
 
     def normalized(self) -> "Pool":
-        """Rows scaled to Euclidean norm 1; rows of zeros stay zeros."""
+        """Rows of X (N, D) and X_test (M, D) scaled to Euclidean norm 1; rows of zeros stay zeros. Copies both.
+
+        Rows of any finite length come out right: each is divided by its largest element first.
+        """
         return replace(self, X=_unit(self.X), X_test=None if self.X_test is None else _unit(self.X_test))
 
 
@@ -103,6 +110,7 @@ def load(dataset: str | os.PathLike, model: str | None = None, root: str | os.Pa
 
     Args: model: needed where the store has the dataset from several. root: of the store, see `store.root`.
     Raises: DataError for a name that is unknown or a file that cannot be used, StoreError for a damaged pool.
+    Cost: reads all files of the pool once, and checks their hashes while it does. X (N, D) is held once in memory.
     """
     if not isinstance(dataset, str | os.PathLike) or not os.fspath(dataset):
         raise DataError(f"{dataset!r} is no dataset: give a name in the store, a path, or digits")

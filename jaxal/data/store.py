@@ -127,12 +127,15 @@ def _pools(folder: Path) -> list[Path]:
 
 
 def datasets(root_path: str | os.PathLike | None = None) -> list[str]:
-    """The names of all datasets in the store, sorted."""
+    """The names of all datasets in the store, sorted. `root_path`: see `root`."""
     return [folder.name for folder in _folders(root(root_path)) if _pools(folder)]
 
 
 def listing(root_path: str | os.PathLike | None = None) -> list[Entry]:
-    """Every pool of the store, by dataset and model, damaged ones included. Looks at manifests and file sizes only."""
+    """Every pool of the store, by dataset and model, damaged ones included. Looks at manifests and file sizes only.
+
+    `root_path`: see `root`.
+    """
     return [_entry(path) for folder in _folders(root(root_path)) for path in _pools(folder)]
 
 
@@ -151,7 +154,8 @@ def _entry(path: Path) -> Entry:
 def find(dataset: str, model: str | None = None, root_path: str | os.PathLike | None = None) -> Path:
     """The folder of a finished pool; without `model`, of minilm if the dataset has it, else of its only one.
 
-    Raises StoreError, saying what is there, for an unknown dataset or model, an unfinished pool, or an open choice.
+    `root_path`: see `root`. Raises StoreError, saying what is there, for an unknown dataset or model, an unfinished
+    pool, or an open choice.
     """
     base = root(root_path)
     pools = {path.name: path for path in _pools(base / dataset)}

@@ -35,7 +35,11 @@ def silent(progress: Progress) -> None:
 
 
 class Result(NamedTuple):
-    """What an experiment measured."""
+    """What an experiment measured, as pandas tables with the columns of its results folder.
+
+    Each has a row for every (run_id, seed, cycle), or for every row that was labeled. They are in memory; nothing is
+    computed or read when they are asked for.
+    """
 
     tables: Tables
     path: Path | None  # the results folder, if there is one
@@ -47,11 +51,11 @@ class Result(NamedTuple):
         return self.tables.picks
 
     def to_pandas(self) -> pd.DataFrame:
-        """Learning curves in long format: one row a (run_id, seed, cycle), columns `results.RESULTS`."""
+        """Learning curves in long format: one row a (run_id, seed, cycle), columns `results.RESULTS`. No copy."""
         return self.tables.results
 
     def summary(self) -> pd.DataFrame:
-        """One row a strategy: seeds, AULC mean and std over seeds, final accuracy, seconds."""
+        """One row a strategy: seeds, AULC mean and std over seeds, final accuracy, seconds (of all seeds together)."""
         return summary(self.tables.results)
 
 
@@ -82,6 +86,8 @@ def run(
     Returns: `Result`, of the strategies and seeds asked for.
     Raises: ConfigError before anything is computed; StrategyError for a strategy that breaks its contract; StoreError
         when the results folder cannot be written, DataError when a table in it cannot be read.
+    Cost: `cycles` + 1 fits and `cycles` selections of each strategy, for all seeds at once; the first run of a shape
+        also compiles. Memory: the pool, which seeds share, and O(S N) numbers for bounds and labels.
     """
     config = configure(pool, strategies, seeds, batch_size=batch_size, initial_size=initial_size, **settings)
     return run_config(pool, config, out=out, force=force, on_cycle=on_cycle)

@@ -39,6 +39,7 @@ def initial_pools(
         settings: variant, C, normalize, pool_size.
     Returns: `Result` with one row a (selection, K0, seed), `strategy` "none", cycle 0.
     Raises: as `run`.
+    Cost: one selection and one fit for each (selection, K0), all seeds at once. Memory as `run`.
     """
     return run_configs(
         pool, configure(pool, selections, sizes, seeds, **settings), out=out, force=force, on_pool=on_pool

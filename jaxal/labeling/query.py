@@ -41,14 +41,15 @@ def query(
         labeled_rows, labels: (L,) the rows labeled so far and their labels, integers or strings. None yet is fine:
             every class then counts as equally likely.
         strategy: a name, or `module:function`.
-        batch_size: how many rows to choose.
+        batch_size: how many rows to choose. seed: of all random numbers; the same seed gives the same rows.
         n_classes: the number of classes, when there are more than were labeled. Only probcover's radius depends on it.
         probabilities: (N, n_classes) of a classifier of your own; jaxal then fits none.
         C: inverse penalty strength of jaxal's classifier. variant: "official" or "skactiveml".
         options: the strategy's own, such as `k=10`.
     Returns: row numbers (B,) int64 in pick order: distinct, never labeled ones, exactly min(batch_size, unlabeled).
     Raises: DataError or ConfigError, one sentence; StrategyError for a strategy of your own.
-    Cost: one fit, which random, coreset, typiclust and probcover do without, and one selection.
+    Cost: one fit, which random, coreset, typiclust and probcover do without, and one selection; O(N)
+        memory beside X.
     """
     pool = X if isinstance(X, Pool) else Pool(X)
     classes, codes = _encode(labels)

@@ -384,7 +384,7 @@ def _consider(searching: _Searching, state: _Search) -> _Search:
     return _Search(
         bounds=bounds.at[seeds, block, within].set(jnp.where(taken, -jnp.inf, value)),
         leaders=jax.tree.map(
-            lambda a, mine, other: a.at[seeds, block].set(jnp.where(leads_block, mine, other)), others, candidate, rest
+            lambda a, led, other: a.at[seeds, block].set(jnp.where(leads_block, led, other)), others, candidate, rest
         ),
         candidate=jnp.where(ahead & ~unfinished, row, rival.row),
         n_taken=state.n_taken + taken.astype(jnp.int32),

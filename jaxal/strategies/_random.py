@@ -11,5 +11,8 @@ def score(key, state):
 
 
 def random(variant="official"):
-    """Uniform draws without replacement. Cost: O(N). Both variants are the same."""
+    """Uniform draws without replacement. Both variants are the same.
+
+    Score: the float that was drawn, (S, B). Cost: O(S N). Raises nothing of its own.
+    """
     return per_seed(score)

@@ -28,8 +28,8 @@ def call(name: str, function: Callable, *arguments):
         raise
     except Exception as e:
         text = str(e).strip().partition("\n")[0]
-        theirs = e.with_traceback(e.__traceback__.tb_next if e.__traceback__ else None)
-        raise StrategyError(f"the strategy {name} failed: {type(e).__name__}{': ' * bool(text)}{text}") from theirs
+        cause = e.with_traceback(e.__traceback__.tb_next if e.__traceback__ else None)
+        raise StrategyError(f"the strategy {name} failed: {type(e).__name__}{': ' * bool(text)}{text}") from cause
 
 
 def check_scores(name: str, scores, n_rows: int) -> Array:

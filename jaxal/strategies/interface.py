@@ -28,7 +28,10 @@ _LARGEST = {int: np.iinfo(np.int32).max, float: float(np.finfo(np.float32).max)}
 )
 @dataclass(frozen=True)
 class State:
-    """A pool in the middle of a run, for all seeds (leading axis S) or, inside `per_seed`, for one seed without it."""
+    """A pool in the middle of a run, for all seeds (leading axis S) or, inside `per_seed`, for one seed without it.
+
+    float32, or float64 where X is. `labels` are int32 (S, N). Cost: `logits` is computed anew whenever it is asked for.
+    """
 
     X: Array  # (N, D) embeddings, shared by all seeds
     labels: Array  # (S, N) int32, -1 where the row is unlabeled
@@ -88,7 +91,9 @@ def per_seed(score: Callable, name: str | None = None) -> Strategy:
     """A strategy from a function of one seed, `score(key, state) -> (N,)`: the B best unlabeled rows, ties at random.
 
     The function is vmapped over seeds and sees a `State` without the seed axis. Its scores are floats, and NaN counts
-    as lowest. Errors call the strategy by its `name`, which is `module:function` unless given.
+    as lowest. A query raises StrategyError if the function fails or returns something else, and calls the strategy by
+    its `name`, which is `module:function` unless given. Cost: that of the function for all seeds at once, O(S N C D) in
+    time and O(S N C) in memory where it asks for logits, and two partial sorts of N.
     """
     name = name or name_of(score)
 
@@ -111,7 +116,11 @@ def per_seed(score: Callable, name: str | None = None) -> Strategy:
 
 
 def by_logits(score: Callable) -> Strategy:
-    """A strategy from a function of logits alone, `score(logits (C, R)) -> (R,)`: reads the pool once, in blocks."""
+    """A strategy from a function of logits alone, `score(logits (C, R)) -> (R,)` floats: the B best unlabeled rows.
+
+    A query raises StrategyError if the function fails or returns something else. Cost: O(N C D), in blocks of R rows;
+    the (S, N, C) logits are never all there.
+    """
     name = name_of(score)
 
     def one(logits):
@@ -139,11 +148,11 @@ def pick_best(key, scores, labeled, batch_size: int):
     # Labeled rows are -inf, alone: an unlabeled row may score -inf or NaN and must still come before them.
     rank = jnp.where(labeled, -jnp.inf, jnp.clip(jnp.nan_to_num(scores, nan=low), low, high))
     threshold = lax.top_k(rank, batch_size)[0][-1]
-    # Everything above the threshold is in; rows at the threshold draw lots for the places left.
+    # Everything above the threshold is in; rows at the threshold compete for the places left by random numbers.
     # 30 random bits read as positive floats: top_k of integers would sort them all, 100 times slower on CPU.
-    lots = lax.bitcast_convert_type((jax.random.bits(key, rank.shape, jnp.uint32) >> 2) + 0x00800000, jnp.float32)
-    lots = jnp.where(rank > threshold, jnp.inf, jnp.where(rank == threshold, lots, 0))
-    _, rows = lax.top_k(lots, batch_size)
+    tie_breaks = lax.bitcast_convert_type((jax.random.bits(key, rank.shape, jnp.uint32) >> 2) + 0x00800000, jnp.float32)
+    tie_breaks = jnp.where(rank > threshold, jnp.inf, jnp.where(rank == threshold, tie_breaks, 0))
+    _, rows = lax.top_k(tie_breaks, batch_size)
     order_key = jax.random.bits(jax.random.fold_in(key, 1), (batch_size,), jnp.uint32)
     _, _, rows = lax.sort((-rank[rows], order_key, rows.astype(jnp.int32)), num_keys=2)
     return rows, scores[rows]

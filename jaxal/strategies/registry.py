@@ -39,7 +39,10 @@ _made: dict[tuple, Strategy] = {}
 
 
 def register(name: str, strategy: Callable | Strategy) -> None:
-    """Make a strategy of your own available by name: a `Strategy`, or a function `score(key, state) -> (N,)`."""
+    """Make a strategy of your own available by name: a `Strategy`, or a function `score(key, state) -> (N,)` floats.
+
+    Raises ConfigError for a name that jaxal's own have, and for what is neither.
+    """
     if name in STRATEGIES:
         raise ConfigError(f"the strategy name '{name}' is taken by jaxal's own: choose another one")
     _registered[name] = _factory(name, strategy)
