@@ -18,23 +18,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-
-
-def query_of(name, n_classes, seed):
-    from skactiveml import pool
-
-    return {
-        "random": lambda: pool.RandomSampling(random_state=seed),
-        "margin": lambda: pool.UncertaintySampling(method="margin_sampling", random_state=seed),
-        "entropy": lambda: pool.UncertaintySampling(method="entropy", random_state=seed),
-        "badge": lambda: pool.Badge(random_state=seed),
-        "coreset": lambda: pool.CoreSet(random_state=seed),
-        "typiclust": lambda: pool.TypiClust(random_state=seed),
-        "probcover": lambda: pool.ProbCover(random_state=seed, n_classes=n_classes),
-        "dropquery": lambda: pool.DropQuery(
-            n_dropout_samples=20, random_state=seed, cluster_algo_dict={"random_state": seed}
-        ),
-    }[name]()
+from common import USE_A_CLASSIFIER, rival_strategy, write
 
 
 def their_curve(path, name, initial, cycles, batch_size, seed):
@@ -48,7 +32,7 @@ def their_curve(path, name, initial, cycles, batch_size, seed):
         X, X_test = z["X"].astype(np.float32), z["X_test"].astype(np.float32)
         truth, y_test = z["y"], z["y_test"]
     n_classes = int(truth.max()) + 1
-    query = query_of(name, n_classes, seed)
+    query = rival_strategy(name, n_classes, seed)
     y = np.full(len(X), np.nan)
     y[initial] = truth[initial]
     accuracies, began = [], time.perf_counter()
@@ -57,8 +41,8 @@ def their_curve(path, name, initial, cycles, batch_size, seed):
             clf = SklearnClassifier(LogisticRegression(max_iter=1000), classes=list(range(n_classes))).fit(X, y)
             accuracies.append(float((clf.predict(X_test) == y_test).mean()))
             if cycle < cycles:
-                uses = name in ("margin", "entropy", "badge", "dropquery")
-                rows = query.query(X, y, batch_size=batch_size, **({"clf": clf, "fit_clf": False} if uses else {}))
+                given = {"clf": clf, "fit_clf": False} if name in USE_A_CLASSIFIER else {}
+                rows = query.query(X, y, batch_size=batch_size, **given)
                 y[rows] = truth[rows]
     return accuracies, time.perf_counter() - began
 
@@ -110,17 +94,15 @@ def main():
             print(line(rows[-1]), flush=True)
     if options.out:
         import skactiveml
-        import sklearn
 
-        options.out.mkdir(parents=True, exist_ok=True)
         rows = list((earlier | {row["strategy"]: row for row in rows}).values())
         about = {name: value for name, value in vars(options).items() if name in SETTINGS}
-        about |= {"pool": options.pool.stem, "skactiveml": skactiveml.__version__, "sklearn": sklearn.__version__}
-        stem = stem_of(options)
-        stem.with_suffix(".json").write_text(json.dumps(about | {"rows": rows}, indent=1, default=float) + "\n")
-        stem.with_suffix(".md").write_text(
+        write(
+            options.out,
+            stem_of(options).name,
+            about | {"pool": options.pool.stem, "skactiveml": skactiveml.__version__, "rows": rows},
             f"{options.pool.stem}, {options.seeds} seeds, {options.cycles} cycles, b = K0 = {options.batch_size}\n\n"
-            f"{HEADER}\n" + "".join(line(row) + "\n" for row in rows)
+            f"{HEADER}\n" + "".join(line(row) + "\n" for row in rows),
         )
 
 

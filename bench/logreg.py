@@ -11,8 +11,6 @@ alone, in the better of XLA (in the solver's layout) and NumPy on the very same 
 """
 
 import argparse
-import json
-import os
 import tempfile
 import time
 import warnings
@@ -21,6 +19,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+from common import write
 
 GRID = [  # (L, D, C), synthetic
     (25, 768, 2), (250, 768, 2), (1000, 768, 6), (2500, 768, 14), (4000, 4096, 3), (1000, 4096, 77), (5000, 4096, 77),
@@ -223,20 +222,7 @@ def main():
                 X, y = z["X"].astype(np.float32), z["y"].astype(np.int64)
         rows.append(measure(name, X, y, size, options.seeds, options.runs))
         print(line(rows[-1]), flush=True)
-    if options.out:
-        import jax
-        import sklearn
-
-        options.out.mkdir(parents=True, exist_ok=True)
-        about = {
-            "jax": jax.__version__,
-            "sklearn": sklearn.__version__,
-            "numpy": np.__version__,
-            "cores": os.cpu_count(),
-        }
-        about |= {"device": jax.devices()[0].device_kind, "rows": rows}
-        (options.out / "logreg.json").write_text(json.dumps(about, indent=1, default=float) + "\n")
-        (options.out / "logreg.md").write_text("\n".join([HEADER, *map(line, rows)]) + "\n")
+    write(options.out, "logreg", {"rows": rows}, "\n".join([HEADER, *map(line, rows)]) + "\n")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ compiles, the second is timed; what compiling took is stated apart.
 """
 
 import argparse
-import json
 import os
 import time
 import warnings
@@ -19,6 +18,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+from common import write
 
 RIVALS = ("scikit-learn, default", "scikit-learn, best")
 
@@ -146,21 +146,17 @@ def main():
             rows[-1] |= {"within": bool(abs(difference.mean()) <= 0.005 + 2 * error)}
         print("\n".join(line(row) for row in rows[-3:]), flush=True)
 
-    if options.out:
-        import jax
-        import sklearn
-
-        options.out.mkdir(parents=True, exist_ok=True)
-        about = {name: value for name, value in vars(options).items() if name not in ("pool", "out")}
-        about |= {"pool": options.pool.stem, "jax": jax.__version__, "sklearn": sklearn.__version__}
-        about |= {"device": jax.devices()[0].device_kind, "cores": os.cpu_count(), "rows": rows}
-        stem = options.out / f"loop-{options.pool.stem}{'-from-scratch' * options.from_scratch}"
-        stem.with_suffix(".json").write_text(json.dumps(about, indent=1, default=float) + "\n")
-        stem.with_suffix(".md").write_text(
-            f"{options.pool.stem}, {options.seeds} seeds, {options.cycles} cycles, b = {options.batch_size}, K0 = "
-            f"{options.initial}, {'from scratch, ' * options.from_scratch}{os.cpu_count()} cores\n\n{HEADER}\n"
-            + "".join(line(row) + "\n" for row in rows)
-        )
+    about = {name: value for name, value in vars(options).items() if name not in ("pool", "out")}
+    title = (
+        f"{options.pool.stem}, {options.seeds} seeds, {options.cycles} cycles, b = {options.batch_size}, K0 = "
+        f"{options.initial}, {'from scratch, ' * options.from_scratch}{os.cpu_count()} cores"
+    )
+    write(
+        options.out,
+        f"loop-{options.pool.stem}{'-from-scratch' * options.from_scratch}",
+        about | {"pool": options.pool.stem, "rows": rows},
+        f"{title}\n\n{HEADER}\n" + "".join(line(row) + "\n" for row in rows),
+    )
 
 
 HEADER = (

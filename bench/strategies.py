@@ -14,7 +14,6 @@ the table is a process of its own, with its peak memory. What runs k-means or co
 """
 
 import argparse
-import json
 import math
 import multiprocessing
 import os
@@ -24,7 +23,9 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 
+import common
 import numpy as np
+from common import USE_A_CLASSIFIER, rival_strategy
 
 SEEDS = 5
 KEEPS = ("coreset", "probcover")  # bounds from query to query
@@ -95,40 +96,31 @@ def ours(name, state, pool, **settings):
 
 def theirs(name, X, y, labeled, P, batch_size, n_classes):
     """Seconds of one query of scikit-activeml for one seed, with 1 and 2 threads."""
-    from skactiveml import pool
     from threadpoolctl import threadpool_limits
 
-    query = {
-        "random": lambda: pool.RandomSampling(random_state=0),
-        "margin": lambda: pool.UncertaintySampling(method="margin_sampling", random_state=0),
-        "entropy": lambda: pool.UncertaintySampling(method="entropy", random_state=0),
-        "badge": lambda: pool.Badge(random_state=0),
-        "coreset": lambda: pool.CoreSet(random_state=0),
-        "typiclust": lambda: pool.TypiClust(random_state=0),
-        "probcover": lambda: pool.ProbCover(random_state=0, n_classes=n_classes),
-        "dropquery": lambda: pool.DropQuery(
-            n_dropout_samples=20, random_state=0, cluster_algo_dict={"random_state": 0}
-        ),
-    }[name]
     known = np.where(labeled, y, np.nan)
-    options = {"clf": classifier(X, P, n_classes), "fit_clf": False}
-    options = {} if name in ("random", "coreset", "typiclust", "probcover") else options
+    options = {"clf": classifier(P), "fit_clf": False} if name in USE_A_CLASSIFIER else {}
     seconds = {}
     for threads in (2, 1):
         with threadpool_limits(threads):
             began = time.perf_counter()
-            query().query(X, known, batch_size=batch_size, **options)
+            rival_strategy(name, n_classes, 0).query(X, known, batch_size=batch_size, **options)
             seconds[threads] = time.perf_counter() - began
     return seconds
 
 
-def classifier(X, P, n_classes):
-    """The fitted model, with scikit-activeml's face."""
-    from jaxal.skactiveml import _Fitted
+def classifier(P):
+    """The fitted model of one seed, with scikit-activeml's face: it does not fit again."""
+    from skactiveml.classifier import SklearnClassifier
+    from sklearn.linear_model import LogisticRegression
 
     W, b = P
-    clf = _Fitted(W, b, classes=list(range(n_classes)))
-    clf.classes_ = np.arange(n_classes)
+    classes = np.arange(len(b))
+    model = LogisticRegression()
+    model.coef_, model.intercept_, model.classes_ = W, np.maximum(b, np.finfo(b.dtype).min), classes
+    clf = SklearnClassifier(model, classes=classes)
+    clf.fit([[0.0] * W.shape[1]] * len(classes), classes)
+    clf.estimator_ = model
     return clf
 
 
@@ -255,16 +247,8 @@ def scaling_line(row):
 
 
 def write(options, stem, rows, header, line, below=""):
-    if options.out is None:
-        return
-    import jax
-
-    options.out.mkdir(parents=True, exist_ok=True)
-    about = {"jax": jax.__version__, "device": jax.devices()[0].device_kind, "cores": os.cpu_count(), "rows": rows}
-    path = options.out / stem
-    path.with_suffix(".json").write_text(json.dumps(about, indent=1, default=float) + "\n")
     table = "".join(line(row) + "\n" for row in rows)
-    path.with_suffix(".md").write_text(f"{os.cpu_count()} cores\n\n{header}\n{table}{below}")
+    common.write(options.out, stem, {"rows": rows}, f"{os.cpu_count()} cores\n\n{header}\n{table}{below}")
 
 
 def main():

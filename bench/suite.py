@@ -6,11 +6,12 @@ Runs the suite twice in one process, without a compilation cache: the first run 
 """
 
 import argparse
-import json
 import os
 import time
 import warnings
 from pathlib import Path
+
+from common import write
 
 
 def main():
@@ -23,8 +24,6 @@ def main():
     parser.add_argument("--out", type=Path, help="folder for suite-<pool>.json and .md")
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
-
-    import jax
 
     import jaxal
     from jaxal.strategies import STRATEGIES
@@ -51,16 +50,17 @@ def main():
     parts = ("seconds", "select_seconds", "fit_seconds", "eval_seconds", "compiling")
     rows.append(total | {name: sum(row[name] for row in rows) for name in parts})
     print(line(rows[-1]))
-    if options.out:
-        options.out.mkdir(parents=True, exist_ok=True)
-        about = {name: value for name, value in vars(options).items() if name not in ("pool", "out")}
-        about |= {"pool": options.pool.stem, "jax": jax.__version__, "device": jax.devices()[0].device_kind}
-        stem = options.out / f"suite-{options.pool.stem}{'-skactiveml' * (options.variant == 'skactiveml')}"
-        stem.with_suffix(".json").write_text(json.dumps(about | {"rows": rows}, indent=1, default=float) + "\n")
-        stem.with_suffix(".md").write_text(
-            f"{options.pool.stem}, {options.variant}, {options.seeds} seeds, {options.cycles} cycles, b = K0 = "
-            f"{options.batch_size}, {os.cpu_count()} cores\n\n{HEADER}\n" + "".join(line(row) + "\n" for row in rows)
-        )
+    about = {name: value for name, value in vars(options).items() if name not in ("pool", "out")}
+    title = (
+        f"{options.pool.stem}, {options.variant}, {options.seeds} seeds, {options.cycles} cycles, b = K0 = "
+        f"{options.batch_size}, {os.cpu_count()} cores"
+    )
+    write(
+        options.out,
+        f"suite-{options.pool.stem}{'-skactiveml' * (options.variant == 'skactiveml')}",
+        about | {"pool": options.pool.stem, "rows": rows},
+        f"{title}\n\n{HEADER}\n" + "".join(line(row) + "\n" for row in rows),
+    )
 
 
 HEADER = (

@@ -9,13 +9,13 @@ the three is compared with the optimum on the test split: two solvers that stop 
 """
 
 import argparse
-import json
 import warnings
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from common import write
 
 import jaxal
 from jaxal.numerics import logreg
@@ -108,12 +108,9 @@ def main():
         picks = labeled_sets(pool, options.seeds, int(size), options.cycles)
         tables[pool.dataset] = along(pool, picks, int(size), options.cycles)
         print("\n".join(line(pool.dataset, way, tables[pool.dataset]) for way in WAYS), flush=True)
-    if options.out:
-        options.out.mkdir(parents=True, exist_ok=True)
-        about = {"jax": jax.__version__, "seeds": options.seeds, "cycles": options.cycles, "pools": tables}
-        (options.out / "warm-start.json").write_text(json.dumps(about, indent=1, default=float) + "\n")
-        lines = [line(pool, way, table) for pool, table in tables.items() for way in WAYS]
-        (options.out / "warm-start.md").write_text("\n".join([HEADER, *lines]) + "\n")
+    lines = [line(pool, way, table) for pool, table in tables.items() for way in WAYS]
+    about = {"seeds": options.seeds, "cycles": options.cycles, "pools": tables}
+    write(options.out, "warm-start", about, "\n".join([HEADER, *lines]) + "\n")
 
 
 if __name__ == "__main__":

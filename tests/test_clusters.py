@@ -196,7 +196,7 @@ def test_typiclust_picks_what_the_official_rule_picks(n_picks, block_sizes):
 
 def test_typiclust_picks_what_scikit_activeml_picks():
     """Sizes without ties; then against the library, k-means given the same clusters."""
-    pool = pytest.importorskip("skactiveml.pool", reason="scikit-activeml is in the extra `bench`")
+    pool = pytest.importorskip("skactiveml.pool", reason="scikit-activeml is in the extra `skactiveml`")
     rng = np.random.default_rng(7)
     label = np.repeat(np.arange(10), [30, 1, 28, 25, 20, 17, 12, 8, 5, 2])[rng.permutation(148)].astype(np.int32)
     X = rng.normal(size=(148, 5))

@@ -20,7 +20,7 @@ from jaxal_extract.models import locate
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--nmae", "x"], "No such option '--nmae'"),
+        (["--nmae", "x"], "No such option"),
         ([], "Missing option '--name'"),
         (["--name", "a/b"], "'a/b' cannot be a folder's name"),
         (["--name", "digits"], "--name digits: `jaxal run` would not look for that in the store"),

@@ -84,7 +84,7 @@ def test_the_comparison_would_see_a_difference(stress, whole):
 
 
 def test_the_stress_script(whole, tmp_path):
-    help_ = subprocess.run([SCRIPT, "--help"], capture_output=True, text=True, check=True)
+    help_ = subprocess.run([sys.executable, SCRIPT, "--help"], capture_output=True, text=True, check=True)
     assert "scripts/stress [--kills 100] [--seed 0]" in help_.stdout
     env = os.environ | {"TMPDIR": str(tmp_path), "JAX_COMPILATION_CACHE_DIR": str(whole.work / "cache")}
     command = [sys.executable, SCRIPT, "--kills", "1", "--seed", str(SEED)]

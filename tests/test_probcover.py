@@ -107,7 +107,7 @@ def test_the_radius_is_the_largest_that_is_pure(n):
 
 def test_the_radius_of_scikit_activeml_on_its_own_clusters():
     """Their query on the same clusters chooses the same radius, and the same rows while nothing ties."""
-    pool = pytest.importorskip("skactiveml.pool", reason="scikit-activeml is in the extra `bench`")
+    pool = pytest.importorskip("skactiveml.pool", reason="scikit-activeml is in the extra `skactiveml`")
     rng = np.random.default_rng(4)
     for spread in (0.05, 0.3, 1.0):
         X = spread * rng.normal(size=(150, 3)) + rng.normal(size=(3, 3))[np.arange(150) % 3]

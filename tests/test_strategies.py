@@ -125,7 +125,7 @@ def test_binary_margin_and_entropy_agree():
 
 
 def test_margin_and_entropy_pick_what_scikit_activeml_picks():
-    pool = pytest.importorskip("skactiveml.pool", reason="scikit-activeml is in the extra `bench`")
+    pool = pytest.importorskip("skactiveml.pool", reason="scikit-activeml is in the extra `skactiveml`")
     with jax.enable_x64(True):
         state = state_of(np.random.default_rng(4), n=120, batch_size=15, dtype=np.float64)
         for name, method in (("margin", "margin_sampling"), ("entropy", "entropy")):

@@ -105,7 +105,9 @@ def append(folder: Path, new: Tables) -> None:
     old = read(folder)
     for name in ("picks", "results"):
         before, after = getattr(old, name), getattr(new, name)
-        write(folder / f"{name}.parquet", pd.concat([without(before, after), after], ignore_index=True))
+        kept = without(before, after)
+        both = pd.concat([kept, after], ignore_index=True) if len(kept) else after  # pandas 2 warns of empty ones
+        write(folder / f"{name}.parquet", both)
 
 
 def without(table: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
