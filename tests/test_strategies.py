@@ -225,7 +225,7 @@ def test_the_contract_holds_on_any_pool(name, variant):
     check()
 
 
-@pytest.mark.parametrize("name", ["margin", "entropy", "coreset", "probcover"])
+@pytest.mark.parametrize("name", ["margin", "entropy", "coreset"])  # probcover: see test_probcover
 def test_rows_in_another_order_give_the_same_picks(name):
     """Without ties, and with a first row: what is chosen does not depend on where it stands."""
     rng = np.random.default_rng(8)
@@ -233,14 +233,11 @@ def test_rows_in_another_order_give_the_same_picks(name):
         state = state_of(rng, n=90, dtype=np.float64)
         order = rng.permutation(90)
         moved = State(state.X[order], state.labels[:, order], state.params, None, 8)
-        strategy = make(name, options={"delta": 0.9}) if name == "probcover" else make(name)
         keys = loop.keys([0, 1, 2], 1)
-        rows, scores = choose(strategy, keys, state)
-        again, scores_again = choose(strategy, keys, moved)
-    if name == "probcover":  # rows that cover equally many do tie: the first is the largest, and unique here
-        np.testing.assert_array_equal(scores[:, 0], scores_again[:, 0])
-    else:
-        np.testing.assert_array_equal(order[np.asarray(again)], rows)
+        rows, scores = choose(make(name), keys, state)
+        again, scores_again = choose(make(name), keys, moved)
+    np.testing.assert_array_equal(order[np.asarray(again)], rows)
+    np.testing.assert_allclose(scores, scores_again, rtol=1e-12)
 
 
 def least_confident(key, state):
