@@ -15,8 +15,8 @@ from jaxal.strategies import STRATEGIES, _typiclust
 pytestmark = [pytest.mark.usefixtures("blocks_by_seeds"), pytest.mark.filterwarnings("ignore:probcover")]
 
 RUN = {"cycles": 2, "batch_size": 6, "initial_size": 6}  # B is above every window
-VARIANTS = ["official", "skactiveml"]
-SEED, AMONG = 3, {2: [7, 3], 5: range(5), 40: range(40)}
+SAME = ("random", "margin", "entropy", "coreset")  # whose variants are the same
+EVERY = [(name, variant) for name in STRATEGIES for variant in ("official", "skactiveml")]
 
 
 @pytest.fixture(scope="module")
@@ -30,29 +30,32 @@ def blocks_by_seeds(tiny_blocks_everywhere):
     jax.clear_caches()
 
 
-def run(name, variant, seeds, **options):
+def run(name, variant, seeds, out=None):
     """In float64, where no two rows are so alike that sums in another order would decide between them."""
-    return jaxal.run(pool(dtype=np.float64), name, seeds, variant=variant, **RUN, **options).tables
-
-
-@pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("name", STRATEGIES)
-def test_a_seed_alone_is_the_seed_among_others(name, variant):
-    alone = run(name, variant, [SEED])
-    assert len(alone.picks) == 18
-    for among in AMONG.values():
-        tables = run(name, variant, among)
-        same_rows(alone, [seeds_of(table, SEED) for table in tables])
-
-
-@pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("name", STRATEGIES)
-def test_seeds_that_are_added_later_are_those_of_one_run(name, variant, tmp_path):
-    run(name, variant, 2, out=tmp_path)
-    same_rows(run(name, variant, 5), run(name, variant, 5, out=tmp_path))
+    return jaxal.run(pool(dtype=np.float64), name, list(seeds), variant=variant, out=out, **RUN).tables
 
 
 def same_rows(one, other):
     """The same picks in the same order, and accuracies, which are counts."""
-    left_out = ["score", "seeds_in_block", "fit_iterations"]
+    left_out = ["run_id", "variant", "score", "seeds_in_block", "fit_iterations"]
     same_tables(*([table.drop(columns=left_out, errors="ignore") for table in tables] for tables in (one, other)))
+
+
+def only(tables, seed):
+    return [seeds_of(table, seed) for table in tables]
+
+
+@pytest.mark.parametrize(("name", "variant"), [(n, v) for n, v in EVERY if v == "official" or n not in SAME])
+def test_a_seed_is_the_same_alone_among_others_and_added_later(name, variant, tmp_path):
+    """Seed 3 alone and among 2, 5 and 40; and two seeds to which three are added are one run of five."""
+    alone, five = run(name, variant, [3]), run(name, variant, range(5))
+    assert len(alone.picks) == 18
+    same_rows(alone, only(five, 3))
+    same_rows(alone, only(run(name, variant, range(40)), 3))
+    same_rows(alone, only(run(name, variant, [2, 3], out=tmp_path), 3))
+    same_rows(five, run(name, variant, range(5), out=tmp_path))
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_variants_that_are_the_same(name):
+    same_rows(run(name, "official", [3]), run(name, "skactiveml", [3]))
