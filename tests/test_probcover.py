@@ -25,10 +25,14 @@ def kept(request, patch_kernels):
     return request.param
 
 
+def unpacked(bits, n):
+    """(R, W) uint32 as (R, N) bool."""
+    return np.unpackbits(np.asarray(bits).view(np.uint8), axis=1, bitorder="little")[:, :n].astype(bool)
+
+
 def balls(graph, n):
     """(N, N) bool."""
-    bits = np.unpackbits(np.asarray(graph.bits).view(np.uint8), axis=1, bitorder="little")
-    return bits[:, :n].astype(bool)
+    return unpacked(graph.bits, n)
 
 
 def check_picks(X, variant, n_labeled, batch_size, cycles=3, **settings):
@@ -47,6 +51,8 @@ def check_picks(X, variant, n_labeled, batch_size, cycles=3, **settings):
         return State(jnp.asarray(X), jnp.asarray(labels), logreg.zeros(2, 3, X.shape[1], X.dtype), None, batch_size)
 
     carry = strategy.init(graph, state())
+    covered = np.stack([ball[row >= 0].any(axis=0) for row in labels])
+    np.testing.assert_array_equal(unpacked(carry.covered, len(X)), covered)
     for cycle in range(cycles):
         keys = loop.keys([5, 6], cycle)
         rows, scores, carry = jax.jit(strategy.select)(keys, graph, carry, state())
