@@ -16,7 +16,16 @@ from jaxal import Pool
 from jaxal.errors import ConfigError
 from jaxal.experiments import loop
 from jaxal.numerics import distances, lazy, logreg, neighbors
-from jaxal.numerics.kmeans import _first_centers, _lloyd, _plus_plus, _Problem, kmeans
+from jaxal.numerics.kmeans import (
+    _fill_empty_clusters,
+    _first_centers,
+    _Lloyd,
+    _lloyd,
+    _plus_plus,
+    _Problem,
+    _sums,
+    kmeans,
+)
 from jaxal.strategies import State, make
 
 dropquery, typiclust = (import_module(f"jaxal.strategies._{name}") for name in ("dropquery", "typiclust"))
@@ -93,6 +102,23 @@ def test_an_empty_cluster_is_put_at_the_farthest_row():
     label, *_ = _lloyd(problem, centers)
     assert len(np.unique(label)) == 3
     assert (np.asarray(label[:20]) != label[20]).all()
+
+
+def test_rows_that_fill_empty_clusters_leave_their_own():
+    """Clusters 1 and 3 of five are empty: the two rows farthest from their centers move, with their share of the sums
+    and counts. Cluster 4 does not count."""
+    X = np.random.default_rng(16).normal(size=(40, 3)).astype(np.float32)
+    points, rows = points_of(X), jnp.arange(40, dtype=jnp.int32)
+    problem = _Problem(points, rows, rows >= 0, jnp.int32(4), 5)
+    labels = 2 * (rows % 2)
+    x = np.asarray(points.at(rows))
+    squared = ((x - np.stack([x[::2].mean(axis=0), x[1::2].mean(axis=0)])[np.arange(40) % 2]) ** 2).sum(axis=1)
+    state = _Lloyd(labels, jnp.asarray(squared), jnp.zeros((5, 3), jnp.float32), jnp.int32(0), jnp.bool_(False))
+    total, count = _fill_empty_clusters(problem, state, *_sums(points, rows, labels, 5))
+    moved = np.array(labels)
+    moved[np.argsort(-squared)[:2]] = 1, 3
+    np.testing.assert_array_equal(count, np.bincount(moved, minlength=5))
+    np.testing.assert_allclose(total, [x[moved == c].sum(axis=0) for c in range(5)], atol=1e-5)
 
 
 def test_lloyd_stops_where_scikit_learn_stops(block_sizes):
@@ -212,12 +238,13 @@ def test_seeding_from_a_part_of_the_rows(patch_kernels):
     assert np.mean(inertias["part"]) < 1.3 * np.mean(inertias["all"])
 
 
-@pytest.mark.parametrize("root", [True, False])
-def test_mean_distances_are_those_of_scikit_learn(root, block_sizes):
-    """700 rows: groups within a block of 256, and one over several."""
+@pytest.mark.parametrize(("root", "alone"), [(True, 0.15), (False, 0.15), (True, 0)])
+def test_mean_distances_are_those_of_scikit_learn(root, alone, block_sizes):
+    """700 rows: groups within a block of 256, and one over several. Where no row is in no group, they reach into the
+    last block, which overlaps the one before it."""
     rng = np.random.default_rng(5)
     X = rng.normal(size=(700, 6)).astype(np.float32)
-    group = rng.choice([0, 1, 2, 3, 4], 700, p=[0.01, 0.04, 0.2, 0.6, 0.15]).astype(np.int32)  # 4: in none
+    group = rng.choice([0, 1, 2, 3, 4], 700, p=[0.01, 0.04, 0.2, 0.75 - alone, alone]).astype(np.int32)  # 4: in none
     counts = np.array([2, 7, 3, 7], np.int32)
     ours = np.asarray(neighbors.mean_distance(points_of(X), jnp.asarray(group), jnp.asarray(counts), k=7, root=root))
     assert np.isinf(ours[group == 4]).all()
