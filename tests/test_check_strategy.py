@@ -11,7 +11,7 @@ from jax.core import Tracer
 import jaxal
 from jaxal.errors import ConfigError, StrategyError
 from jaxal.strategies import Strategy, make, per_seed, register
-from jaxal.testing import check_strategy
+from jaxal.testing import _trials, check_strategy
 
 GOOD = make("random")
 
@@ -44,6 +44,19 @@ def counts(state):
     return jnp.zeros(len(state.labels), jnp.int32)
 
 
+def repeated():
+    """It takes the rows of its first query again, which are labeled by then."""
+
+    def select(keys, aux, carry, state):
+        rows, scores, _ = GOOD.select(keys, aux, (), state)
+        rows = jnp.where((carry > 0).any(axis=1, keepdims=True), carry, rows)
+        return rows, scores, rows
+
+    return GOOD._replace(
+        init=lambda aux, state: jnp.zeros((len(state.labels), state.batch_size), jnp.int32), select=select
+    )
+
+
 _calls = itertools.count()
 
 
@@ -73,11 +86,15 @@ BROKEN = {
     "one seed": (changed(lambda r, s, c, state: (r[:1], s[:1], c)), r"rows of int32 with shape \(1, 7\)"),
     "no scores": (changed(lambda r, s, c, state: (r, s[:, :1], c)), r"scores of float32 with shape \(3, 1\)"),
     "no carry": (changed(lambda r, s, c, state: (r, s)), r"select must return \(rows, scores, carry\)"),
+    "ragged rows": (changed(lambda r, s, c, state: ([[1], [2, 3], []], s, c)), "returned rows that are no array"),
+    "ragged scores": (changed(lambda r, s, c, state: (r, [[1], [2, 3], []], c)), "returned scores that are no array"),
+    "complex scores": (changed(lambda r, s, c, state: (r, s.astype(jnp.complex64), c)), "returned scores of complex64"),
     "negative": (with_row(lambda r, state: r[:, 0] - len(state.X)), "chose row -.* rows 0 to 36"),
     "out of range": (with_row(lambda r, state: r[:, 0] + len(state.X)), "chose row .* rows 0 to 36"),
     "twice": (with_row(lambda r, state: r[:, 1]), "chose row .* twice"),
     "labeled": (with_row(labeled_row), "which is labeled already"),
     "other rows": (Strategy(GOOD.prepare, GOOD.init, another_each_time, host=True), "the same keys must give the same"),
+    "the same rows again": (repeated(), "which is labeled already"),
     "jit": (changed(other_when_compiled), "jax.jit must not change the rows"),
     "carry of another structure": (carrying(counts, lambda c, state: {"counts": c}), "keep its structure"),
     "carry that grows": (carrying(counts, lambda c, state: jnp.concatenate([c, c])), "keep its shapes and dtypes"),
@@ -120,21 +137,36 @@ def test_each_rule_has_a_strategy_that_only_it_refuses(what):
     assert "\n" not in str(e.value)
 
 
-def test_rules_hold_on_every_pool():
-    """A strategy that breaks a rule on one pool only: when nothing is labeled, and when all that is left is asked."""
+def is_equal(X):
+    """(N, N) bool: which rows of X are equal."""
+    return (X[:, None] == X[None]).all(axis=2)
 
-    def at(holds, row):
-        return with_row(lambda rows, state: jnp.where(holds(state), row(rows), rows[:, 0]))
 
-    nothing = at(lambda state: ~state.labeled.any(axis=1), lambda rows: rows[:, 1])
-    with pytest.raises(AssertionError, match=r"^no labels: .* twice"):
-        check_strategy(nothing)
-    last = at(lambda state: (~state.labeled).sum(axis=1) == state.batch_size, lambda rows: rows[:, 1])
-    with pytest.raises(AssertionError, match=r"^all that is left: .* twice"):
-        check_strategy(last)
-    wide = changed(lambda r, s, c, state: (r, s, c) if state.X.dtype == jnp.float32 else (r, s[:, 1:], c))
-    with pytest.raises(AssertionError, match=r"^float64: .* scores of float64"):
-        check_strategy(wide)
+# pool -> what is true of its state alone, of those that are tried before it and of itself; (S,) or one
+POOLS = {
+    "random rows": lambda state: True,
+    "exact duplicates": lambda state: is_equal(state.X).sum() > len(state.X),
+    "constant rows": lambda state: is_equal(state.X).all(),
+    "zero rows": lambda state: (state.X == 0).all(),
+    "one class seen": lambda state: state.labels.max(axis=1) == 0,
+    "two classes seen": lambda state: state.labels.max(axis=1) == 1,
+    "no labels": lambda state: ~state.labeled.any(axis=1),
+    "all that is left": lambda state: (~state.labeled).sum(axis=1) == state.batch_size,
+    "saturated probabilities": lambda state: jnp.abs(state.X).max() > 100,
+    "float64": lambda state: state.X.dtype == jnp.float64,
+}
+
+
+def test_these_are_all_pools():
+    assert list(POOLS) == [trial.pool for trial in _trials(np.random.default_rng(0))]
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_rules_hold_on_every_pool(pool):
+    """A strategy that breaks one on this pool only, by the same row twice."""
+    broken = with_row(lambda rows, state: jnp.where(POOLS[pool](state), rows[:, 1], rows[:, 0]))
+    with pytest.raises(AssertionError, match=f"^{pool}: .* twice"):
+        check_strategy(broken)
 
 
 def test_errors_of_the_author_are_their_own():

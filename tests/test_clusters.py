@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from reference import dropquery as plain_dropquery
+from reference import kmeans_plus_plus
 from reference import typiclust as plain_typiclust
 from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.neighbors import NearestNeighbors
@@ -15,7 +16,16 @@ from jaxal import Pool
 from jaxal.errors import ConfigError
 from jaxal.experiments import loop
 from jaxal.numerics import distances, lazy, logreg, neighbors
-from jaxal.numerics.kmeans import _first_centers, kmeans
+from jaxal.numerics.kmeans import (
+    _fill_empty_clusters,
+    _first_centers,
+    _Lloyd,
+    _lloyd,
+    _plus_plus,
+    _Problem,
+    _sums,
+    kmeans,
+)
 from jaxal.strategies import State, make
 
 dropquery, typiclust = (import_module(f"jaxal.strategies._{name}") for name in ("dropquery", "typiclust"))
@@ -85,8 +95,6 @@ def test_no_cluster_is_empty_while_rows_differ():
 
 def test_an_empty_cluster_is_put_at_the_farthest_row():
     """Two centers in the same place, the third far off: one of the two owns nothing, and moves."""
-    from jaxal.numerics.kmeans import _lloyd, _Problem
-
     X = np.concatenate([np.zeros((10, 2)), np.full((10, 2), 4.0), [[30.0, 0.0]]]).astype(np.float32)
     points = points_of(X)
     centers = jnp.asarray([[0, 0], [0, 0], [4, 4]], jnp.float32) - points.norms.mean[None]
@@ -94,6 +102,45 @@ def test_an_empty_cluster_is_put_at_the_farthest_row():
     label, *_ = _lloyd(problem, centers)
     assert len(np.unique(label)) == 3
     assert (np.asarray(label[:20]) != label[20]).all()
+
+
+def test_rows_that_fill_empty_clusters_leave_their_own():
+    """Clusters 1 and 3 of five are empty: the two rows farthest from their centers move, with their share of the sums
+    and counts. Cluster 4 does not count."""
+    X = np.random.default_rng(16).normal(size=(40, 3)).astype(np.float32)
+    points, rows = points_of(X), jnp.arange(40, dtype=jnp.int32)
+    problem = _Problem(points, rows, rows >= 0, jnp.int32(4), 5)
+    labels = 2 * (rows % 2)
+    x = np.asarray(points.at(rows))
+    squared = ((x - np.stack([x[::2].mean(axis=0), x[1::2].mean(axis=0)])[np.arange(40) % 2]) ** 2).sum(axis=1)
+    state = _Lloyd(labels, jnp.asarray(squared), jnp.zeros((5, 3), jnp.float32), jnp.int32(0), jnp.bool_(False))
+    total, count = _fill_empty_clusters(problem, state, *_sums(points, rows, labels, 5))
+    moved = np.array(labels)
+    moved[np.argsort(-squared)[:2]] = 1, 3
+    np.testing.assert_array_equal(count, np.bincount(moved, minlength=5))
+    np.testing.assert_allclose(total, [x[moved == c].sum(axis=0) for c in range(5)], atol=1e-5)
+
+
+def test_lloyd_stops_where_scikit_learn_stops(block_sizes):
+    """From the same centers; with rows far off that do not count. The tolerance is 1e-4 of the mean variance of a
+    feature: of the sum it would stop earlier, and without one later."""
+    rng, k, dim = np.random.default_rng(1), 14, 4
+    X = 100 * (rng.normal(size=(3000, dim)) + 5)
+    centers, outliers = X[:k], 1e4 * rng.normal(size=(99, dim))
+    with jax.enable_x64(True):
+        points = points_of(np.concatenate([X, outliers]))
+        first = jnp.asarray(centers) - points.norms.mean[None]
+        rows = jnp.arange(3099, dtype=jnp.int32)
+        label, _, ours, iterations = _lloyd(_Problem(points, rows, rows < 3000, jnp.int32(k), k), first)
+        ours = np.asarray(ours + points.norms.mean[None])
+    sooner, theirs, later = (
+        KMeans(k, init=centers, n_init=1, algorithm="lloyd", tol=tol).fit(X) for tol in (dim * 1e-4, 1e-4, 0)
+    )
+    assert sooner.n_iter_ < theirs.n_iter_ < later.n_iter_, "the tolerance decides nothing"
+    assert iterations == theirs.n_iter_
+    np.testing.assert_array_equal(label[:3000], theirs.labels_)
+    np.testing.assert_allclose(ours, theirs.cluster_centers_, rtol=1e-9)
+    assert (np.asarray(label[3000:]) == k).all()
 
 
 def test_mini_batches_are_as_good_as_scikit_learns():
@@ -127,6 +174,40 @@ def test_seeding_takes_the_best_of_a_few_draws_by_squared_distance():
     assert chisquare(seen, expected).pvalue > 1e-3
 
 
+@pytest.mark.parametrize("table", [0, 2**27])
+@pytest.mark.parametrize(("k", "max_clusters"), [(3, 3), (12, 12), (12, 16), (7, 64), (20, 64)])
+def test_seeding_chooses_what_the_plain_algorithm_chooses(k, max_clusters, table, patch_kernels):
+    """Given its random numbers. There are as many candidates as K asks for, whatever K is padded to."""
+    patch_kernels(import_module("jaxal.numerics.kmeans"), "_TABLE", table)
+    rng = np.random.default_rng(17)
+    with jax.enable_x64(True):
+        X, order = rng.normal(size=(150, 3)), np.where(np.arange(150) % 4 > 0, rng.permutation(150), -1)
+        rows, keys = jnp.arange(150, dtype=jnp.int32), loop.keys(range(5), 0)
+        orders = jnp.asarray(np.stack([np.roll(order, 4 * s) for s in range(5)]), jnp.int32)
+        chosen = np.asarray(_plus_plus(keys, points_of(X), rows, orders, jnp.int32(k), max_clusters))
+        for s, key in enumerate(keys):
+            expected = kmeans_plus_plus.centers(
+                X, int(orders[s].argmax()), np.asarray(orders[s]) >= 0, k,
+                lambda i: np.asarray(jax.random.uniform(jax.random.fold_in(key, i), (9, 2), X.dtype)),  # noqa: B023
+                lazy.block_size(150),
+            )  # fmt: skip
+            assert chosen[s, :k].tolist() == expected
+
+
+@pytest.mark.parametrize(("part", "padded"), [(40, 13), (150, 64)])
+def test_first_centers_do_not_depend_on_what_k_is_padded_to(part, padded, patch_kernels):
+    """Also where seeds draw from a part of the rows, of at least 3 K (for K up to 5,000 it has 15,000)."""
+    patch_kernels(import_module("jaxal.numerics.kmeans"), "_SEED_ROWS", part)
+    X = np.random.default_rng(18).normal(size=(150, 3)).astype(np.float32)
+    rows, valid = jnp.arange(150, dtype=jnp.int32)[None], jnp.ones((4, 150), bool)
+    ours, other = (
+        np.asarray(_first_centers(loop.keys(range(4), 0), points_of(X), rows, valid, jnp.int32(7), most))[:, :7]
+        for most in (7, padded)
+    )
+    np.testing.assert_array_equal(ours, other)
+    assert all(len(set(row)) == 7 for row in ours.tolist())
+
+
 def test_seeding_is_the_same_with_all_pairs_at_once_and_seed_by_seed(patch_kernels):
     X = blobs(np.random.default_rng(6), 300, 9)
     rows, valid = jnp.arange(300, dtype=jnp.int32)[None], jnp.ones((4, 300), bool)
@@ -157,12 +238,13 @@ def test_seeding_from_a_part_of_the_rows(patch_kernels):
     assert np.mean(inertias["part"]) < 1.3 * np.mean(inertias["all"])
 
 
-@pytest.mark.parametrize("root", [True, False])
-def test_mean_distances_are_those_of_scikit_learn(root, block_sizes):
-    """700 rows: groups within a block of 256, and one over several."""
+@pytest.mark.parametrize(("root", "alone"), [(True, 0.15), (False, 0.15), (True, 0)])
+def test_mean_distances_are_those_of_scikit_learn(root, alone, block_sizes):
+    """700 rows: groups within a block of 256, and one over several. Where no row is in no group, they reach into the
+    last block, which overlaps the one before it."""
     rng = np.random.default_rng(5)
     X = rng.normal(size=(700, 6)).astype(np.float32)
-    group = rng.choice([0, 1, 2, 3, 4], 700, p=[0.01, 0.04, 0.2, 0.6, 0.15]).astype(np.int32)  # 4: in none
+    group = rng.choice([0, 1, 2, 3, 4], 700, p=[0.01, 0.04, 0.2, 0.75 - alone, alone]).astype(np.int32)  # 4: in none
     counts = np.array([2, 7, 3, 7], np.int32)
     ours = np.asarray(neighbors.mean_distance(points_of(X), jnp.asarray(group), jnp.asarray(counts), k=7, root=root))
     assert np.isinf(ours[group == 4]).all()
@@ -309,6 +391,21 @@ def test_rows_nearest_to_centroids(block_sizes):
     ours = dropquery.nearest_members(jnp.asarray(labels[0]), jnp.asarray(squared[0]), valid | True, 9)
     centers = centers[0] + np.asarray(points.norms.mean)[None]
     assert ours.tolist() == plain_dropquery.nearest_members(X.astype(float), labels[0], centers)
+
+
+@pytest.mark.parametrize("k", [1, 3, 12])
+def test_nearest_rows_are_distinct_and_those_of_a_sort(k, block_sizes):
+    """590 of 600 rows count: blocks of 256 or 8 overlap at the end, and no row is there twice."""
+    rng = np.random.default_rng(15)
+    with jax.enable_x64(True):
+        X = rng.normal(size=(603, 4))
+        points, valid = points_of(X), np.arange(603) % 60 > 0
+        centers = np.concatenate([rng.normal(size=(5, 4)), X[-3:]])
+        rows = jnp.arange(603, dtype=jnp.int32)
+        mean = points.norms.mean[None]
+        ours = neighbors.nearest_rows(points, rows, jnp.asarray(valid), jnp.asarray(centers) - mean, k)
+    apart = np.where(valid, ((X[None] - centers[:, None]) ** 2).sum(axis=2), np.inf)
+    np.testing.assert_array_equal(ours, np.argsort(apart, axis=1)[:, :k])
 
 
 def test_dropquery_needs_our_classifier_and_a_mask():

@@ -17,6 +17,7 @@ from jaxal.experiments import loop
 from jaxal.numerics import lazy, logreg
 from jaxal.numerics.arrays import tie_breaks
 from jaxal.strategies import State, make
+from jaxal.strategies._badge import residual
 
 EVER, NEVER = 1e12, 0.0  # bounds are renewed after every step that failed; or only when there is no other way
 
@@ -215,6 +216,19 @@ def check_badge_scores(variant, offset):
         expected = [eager_badge.squared(G, rows[s, :i], variant == "skactiveml")[rows[s, i]] for i in range(1, 40)]
         np.testing.assert_allclose(scores[s, 1:], expected, rtol=2e-3)
         np.testing.assert_allclose(scores[s, 0], (G[rows[s, 0]] ** 2).sum(), rtol=1e-4)
+
+
+def test_badge_subtracts_1_from_the_lowest_of_the_most_probable_classes():
+    """And from no other; where p rounds to 1 the rest of it is left."""
+    rng = np.random.default_rng(7)
+    Z = np.round(rng.normal(size=(2, 4, 50)) * 2).astype(np.float32)  # (S, C, R): many ties
+    Z[0, :, 0], Z[1, 2, :9] = [30, 0, 0, -np.inf], -np.inf
+    p = softmax(Z.astype(float), axis=1)
+    expected = p - np.eye(4)[Z.argmax(axis=1)].swapaxes(1, 2)
+    assert ((Z.max(axis=1, keepdims=True) == Z).sum(axis=1) > 1).sum() > 20
+    expected[0, 0, 0] = -p[0, 1:, 0].sum()
+    np.testing.assert_allclose(residual(jnp.asarray(Z), axis=1), expected, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(residual(jnp.asarray(Z), axis=1)[0, 0, 0], -2 * np.exp(-30), rtol=1e-5)
 
 
 def test_badge_draws_uniformly_when_all_distances_are_0():

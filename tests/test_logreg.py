@@ -175,6 +175,7 @@ def test_padding_and_weights():
 def test_seeds_are_fitted_as_if_alone(vmapped):
     X, y = data(np.random.default_rng(9), 90, 7, 4)
     rows = np.stack([np.random.default_rng(s).permutation(90)[:40] for s in range(3)])
+    C = np.array([0.1, 1.0, 10.0])
     with jax.enable_x64(True):
         together = logreg.fit(
             jnp.asarray(X),
@@ -182,11 +183,12 @@ def test_seeds_are_fitted_as_if_alone(vmapped):
             y[rows],
             weight=np.ones(rows.shape),
             init=logreg.zeros(3, 4, 7, X.dtype),
+            C=C,
             tol=1e-9,
             vmapped=vmapped,
         )
         for s in range(3):
-            alone = fit_one(X[rows[s]], y[rows[s]], 4, tol=1e-9)
+            alone = fit_one(X[rows[s]], y[rows[s]], 4, C[s], tol=1e-9)
             np.testing.assert_allclose(together.params.W[s], alone.params.W, atol=1e-7)
             assert together.converged[s]
 

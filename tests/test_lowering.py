@@ -1,21 +1,18 @@
 """Every jitted kernel lowers for GPU and TPU, and compiles no more often than there are shapes."""
 
-from importlib import import_module
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import export
+from kernels import KERNELS
 
 from jaxal import Pool
 from jaxal.experiments import loop
 from jaxal.numerics import distances, logreg
-from jaxal.strategies import STRATEGIES, State, make
-from jaxal.strategies import _ball_graph as graphs
+from jaxal.strategies import STRATEGIES, State, _ball_graph, _dropquery, _typiclust, make
 
-dropquery, typiclust = (import_module(f"jaxal.strategies._{n}") for n in ("dropquery", "typiclust"))
-S, N, D, C, L = 3, 50, 8, 4, 16
+S, N, D, C, L, B, M = 3, 50, 8, 4, 16, 5, 32
 f32, i32 = jnp.float32, jnp.int32
 
 
@@ -24,55 +21,87 @@ def shape(*dims, dtype=f32):
 
 
 PARAMS = logreg.Params(shape(S, C, D), shape(S, C))
-STATE = State(shape(N, D), shape(S, N, dtype=i32), PARAMS, None, 5)
+STATE = State(shape(N, D), shape(S, N, dtype=i32), PARAMS, None, B)
 KEYS = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), S))
 
 MASK = shape(S, N, dtype=bool)
+COUNTS = shape(S, N, dtype=i32)
+ROWS = shape(S, B, dtype=i32)
+LABELED = shape(S, L, dtype=i32)
+NUMBER = shape(dtype=i32)
 NORMS = distances.Norms(shape(N), shape(D), shape(N), shape(N))
 POINTS = distances.Points(shape(N, D), NORMS)
-TYPICLUST = {variant: typiclust._Rule(5, variant == "official") for variant in ("official", "skactiveml")}
-DROPQUERY = {variant: dropquery._Rule(3, variant == "official") for variant in ("official", "skactiveml")}
+GRAPH = _ball_graph.Graph(NORMS, shape(), shape(N, dtype=i32), shape(N, -(-N // 32), dtype=jnp.uint32))
+TYPICLUST = {"official": (_typiclust._Rule(20, True), 8), "skactiveml": (_typiclust._Rule(5, False), None)}
+DROPQUERY = {"official": _dropquery._Rule(3, True), "skactiveml": _dropquery._Rule(20, False)}
 
-KERNELS = {
-    "fit": (
-        lambda X, rows, y, w, init: logreg.fit(X, rows, y, weight=w, init=init, vmapped=True),
-        (shape(N, D), shape(S, L, dtype=i32), shape(S, L, dtype=i32), shape(S, L), PARAMS),
-    ),
-    "predict": (logreg.predict, (PARAMS, shape(N, D))),
-    "reveal": (loop._reveal, (STATE.labels, shape(S, 5, dtype=i32), shape(S, 5, dtype=i32))),
-    "keys": (lambda seeds: loop._keys(seeds, 3, 1), (shape(S, dtype=jnp.uint32),)),
-    "probcover radii": (lambda p, label: graphs._radius_block(p, label, 0, 32), (POINTS, shape(N, dtype=i32))),
-    "probcover balls": (lambda p, limit: graphs._ball_block(p, limit, 0, 32), (POINTS, shape())),
-    "probcover degrees": (lambda p, limit: graphs._degree_block(p, limit, 0, 32), (POINTS, shape())),
+# Of every kernel: case -> its arguments, and those given by name, static ones among them
+CASES = {
+    "numerics.kmeans.kmeans": {
+        name: ((KEYS, POINTS, COUNTS, MASK, NUMBER), {"max_clusters": 7, "batch": batch})
+        for name, batch in (("Lloyd", None), ("mini-batches", 8))
+    },
+    "numerics.logreg.fit": {
+        name: (
+            (shape(N, D), LABELED, LABELED),
+            {"weight": shape(S, L), "init": PARAMS, "vmapped": vmapped},
+        )
+        for name, vmapped in (("seeds at once", True), ("one seed after the other", False))
+    },
+    "numerics.logreg.predict": {"": ((PARAMS, shape(N, D)), {})},
+    "experiments.loop._reveal": {"": ((COUNTS, ROWS, ROWS), {})},
+    "experiments.loop._keys": {"": ((shape(S, dtype=jnp.uint32), NUMBER), {"purpose": 1})},
+    "strategies._ball_graph._radius_block": {"": ((POINTS, shape(N, dtype=i32), NUMBER), {"size": M})},
+    "strategies._ball_graph._ball_block": {"": ((POINTS, shape(), NUMBER), {"size": M})},
+    "strategies._ball_graph._degree_block": {"": ((POINTS, shape(), NUMBER), {"size": M})},
+    "strategies._coreset._init": {"": ((NORMS, STATE), {})},
+    "strategies._probcover._init": {
+        "balls kept": ((GRAPH, STATE), {}),
+        "balls computed anew": ((GRAPH._replace(bits=None), STATE), {}),
+    },
+    "strategies._typiclust._select": {
+        variant: ((KEYS, KEYS, NORMS, STATE, NUMBER), {"max_clusters": 16, "batch": batch, "rule": rule})
+        for variant, (rule, batch) in TYPICLUST.items()
+    },
+    "strategies._typiclust._utilities": {
+        variant: ((KEYS, NORMS, STATE, ROWS, NUMBER), {"max_clusters": 16, "batch": batch, "rule": rule})
+        for variant, (rule, batch) in TYPICLUST.items()
+    },
+    "strategies._dropquery.disagreements": {
+        variant: ((KEYS, STATE), {"rule": rule}) for variant, rule in DROPQUERY.items()
+    },
+    "strategies._dropquery._candidates": {
+        variant: ((KEYS, COUNTS, MASK), {"batch_size": B, "rule": rule}) for variant, rule in DROPQUERY.items()
+    },
+    "strategies._dropquery._spread": {
+        variant: ((KEYS, NORMS, STATE, COUNTS, MASK), {"size": M, "rule": rule}) for variant, rule in DROPQUERY.items()
+    },
+    "strategies._dropquery._utilities": {
+        variant: ((KEYS, NORMS, STATE, MASK), {"size": M, "rule": rule}) for variant, rule in DROPQUERY.items()
+    },
+    "strategies.utilities._available": {"": ((shape(S, B, N), MASK, ROWS), {})},
 }
-for variant in ("official", "skactiveml"):
-    KERNELS |= {
-        f"typiclust {variant}": (
-            lambda k, a, s, r=TYPICLUST[variant], b=8 if variant == "official" else None: typiclust._select(
-                k, k, a, s, 7, 16, b, r
-            ),
-            (KEYS, NORMS, STATE),
-        ),
-        f"dropquery {variant}, masks": (
-            lambda k, s, r=DROPQUERY[variant]: dropquery.disagreements(k, s, r),
-            (KEYS, STATE),
-        ),
-        f"dropquery {variant}, candidates": (
-            lambda k, d, m, r=DROPQUERY[variant]: dropquery._candidates(k, d, m, 5, r),
-            (KEYS, shape(S, N, dtype=i32), MASK),
-        ),
-        f"dropquery {variant}, spread": (
-            lambda k, a, s, d, m, r=DROPQUERY[variant]: dropquery._spread(k, a, s, d, m, 32, r),
-            (KEYS, NORMS, STATE, shape(S, N, dtype=i32), MASK),
-        ),
-    }
+
+
+def missing(kernels):
+    """One sentence on each jitted function that has no case here, and on each case whose function is gone."""
+    return [f"{name} is jitted and has no case here" for name in sorted(set(kernels) - set(CASES))] + [
+        f"{name} has a case here, but no such function is jitted" for name in sorted(set(CASES) - set(kernels))
+    ]
+
+
+def test_every_kernel_has_a_case():
+    assert not missing(KERNELS)
+    new = KERNELS | {"numerics.new.kernel": jax.jit(jnp.sin)}
+    assert missing(new) == ["numerics.new.kernel is jitted and has no case here"]
+    assert missing({}) == [f"{name} has a case here, but no such function is jitted" for name in sorted(CASES)]
 
 
 @pytest.mark.parametrize("platform", ["cuda", "tpu"])
-@pytest.mark.parametrize("name", KERNELS)
-def test_kernels_lower(name, platform):
-    f, arguments = KERNELS[name]
-    assert export.export(jax.jit(f), platforms=[platform])(*arguments).mlir_module()
+@pytest.mark.parametrize(("name", "case"), [(name, case) for name, cases in CASES.items() for case in cases])
+def test_kernels_lower(name, case, platform):
+    arguments, keywords = CASES[name][case]
+    assert export.export(KERNELS[name], platforms=[platform])(*arguments, **keywords).mlir_module()
 
 
 @pytest.mark.parametrize("platform", ["cuda", "tpu"])

@@ -25,18 +25,22 @@ def kept(request, patch_kernels):
     return request.param
 
 
+def unpacked(bits, n):
+    """(R, W) uint32 as (R, N) bool."""
+    return np.unpackbits(np.asarray(bits).view(np.uint8), axis=1, bitorder="little")[:, :n].astype(bool)
+
+
 def balls(graph, n):
     """(N, N) bool."""
-    bits = np.unpackbits(np.asarray(graph.bits).view(np.uint8), axis=1, bitorder="little")
-    return bits[:, :n].astype(bool)
+    return unpacked(graph.bits, n)
 
 
 def check_picks(X, variant, n_labeled, batch_size, cycles=3, **settings):
     rng = np.random.default_rng(0)
     strategy = make("probcover", variant, settings)
     labels = np.full((2, len(X)), -1, np.int32)
-    for row in labels:
-        row[rng.choice(len(X), n_labeled, replace=False)] = 0
+    for s, row in enumerate(labels):  # seeds may have labeled different numbers of rows
+        row[rng.choice(len(X), n_labeled >> s, replace=False)] = 0
     pool = Pool(X, np.arange(len(X)) % 3)
     graph = loop.prepare(strategy, pool)
     D = plain.distances((X / np.linalg.norm(X, axis=1, keepdims=True) if variant == "official" else X).astype(float))
@@ -47,6 +51,8 @@ def check_picks(X, variant, n_labeled, batch_size, cycles=3, **settings):
         return State(jnp.asarray(X), jnp.asarray(labels), logreg.zeros(2, 3, X.shape[1], X.dtype), None, batch_size)
 
     carry = strategy.init(graph, state())
+    covered = np.stack([ball[row >= 0].any(axis=0) for row in labels])
+    np.testing.assert_array_equal(unpacked(carry.covered, len(X)), covered)
     for cycle in range(cycles):
         keys = loop.keys([5, 6], cycle)
         rows, scores, carry = jax.jit(strategy.select)(keys, graph, carry, state())
@@ -68,6 +74,26 @@ def test_picks_are_those_of_the_eager_algorithm(kept, variant, block_sizes):
             assert (graph.bits is None) != kept
 
 
+def test_rows_in_another_order_give_the_same_picks(kept, block_sizes):
+    """Eight groups of 3, 5, ... 17 rows. The ball of the middle row of a group holds all of it, those of others hold
+    half: there are no ties, and every score is known."""
+    rng, middles, X = np.random.default_rng(10), [], []
+    for m in range(1, 9):
+        middle, aside = np.eye(10)[[m, 0]]
+        sides = 0.4 + 0.01 * rng.random(m)
+        middles.append(len(X))
+        X += [middle, *(middle + side * aside for side in sides), *(middle - side * aside for side in sides)]
+    X, order = np.array(X, np.float32), rng.permutation(len(X))
+    strategy, keys = make("probcover", "official", {"delta": 0.5}), loop.keys([0, 1], 1)
+    for place in (np.arange(len(X)), order):
+        pool, labels = Pool(X[place]), jnp.full((2, len(X)), -1, jnp.int32)
+        state = State(jnp.asarray(pool.X), labels, logreg.zeros(2, 2, 10, jnp.float32), None, 8)
+        graph = loop.prepare(strategy, pool)
+        rows, scores, _ = jax.jit(strategy.select)(keys, graph, strategy.init(graph, state), state)
+        np.testing.assert_array_equal(place[np.asarray(rows)], [middles[::-1]] * 2)
+        np.testing.assert_array_equal(scores, [range(17, 1, -2)] * 2)
+
+
 @pytest.mark.parametrize("price", [1e12, 0.0])
 def test_picks_among_many_ties(kept, price, tiny_blocks, patch_kernels):
     """Whole numbers, a radius at which many rows lie, and more picks than it takes to cover everything."""
@@ -85,6 +111,35 @@ def clusters_of(X, key, n_clusters):
     rows = jnp.arange(len(X), dtype=jnp.int32)[None]
     found = kmeans(key[None], points, rows, rows >= 0, jnp.int32(n_clusters), max_clusters=n_clusters)
     return np.asarray(found.labels[0])
+
+
+@pytest.mark.parametrize("variant", ["official", "skactiveml"])
+def test_balls_hold_what_they_hold_in_float64(variant, block_sizes):
+    """Of float32 rows with a large mean: every ball, row by row, and its size, where no pair is within rounding of the
+    radius."""
+    X = (np.random.default_rng(8).normal(size=(403, 6)) + 2).astype(np.float32)
+    delta = 0.45 if variant == "official" else 1.5
+    graph = make("probcover", variant, {"delta": delta}).prepare(Pool(X), jax.random.key(0))
+    rows = X.astype(float)
+    if variant == "official":
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    D = plain.distances(rows)
+    assert np.abs(D - delta).min() > 1e-6
+    np.testing.assert_array_equal(balls(graph, len(X)), delta > D)
+    np.testing.assert_array_equal(graph.degrees, (delta > D).sum(axis=1))
+    assert graph.degrees.min() < 20 < graph.degrees.max()
+
+
+def test_the_pair_at_the_radius_is_in_no_ball_of_the_official_variant(block_sizes):
+    """The radius is the distance of a pair, and a ball holds what is strictly nearer: in float32 as in float64. With
+    so many pairs the next one may be nearer than rounding, so a few rows may be on the other side."""
+    X = np.random.default_rng(9).normal(size=(301, 8)).astype(np.float32)
+    graph, key = make("probcover").prepare(Pool(X, np.arange(301) % 4), jax.random.key(0)), jax.random.key(0)
+    D = plain.distances((lambda rows: rows / np.linalg.norm(rows, axis=1, keepdims=True))(X.astype(float)))
+    radii = np.sort(plain.radii(D, clusters_of(X, key, 4)))
+    delta = radii[int(0.05 * 301)]
+    np.testing.assert_allclose(float(graph.limit), delta**2, rtol=1e-5)
+    np.testing.assert_array_equal(balls(graph, 301), delta - 1e-7 > D)
 
 
 @pytest.mark.parametrize("n", [101, 400])
