@@ -21,7 +21,7 @@ from test_tables import write_csv
 from tiny_bert import make_bert, plain_vectors, pooled, run_main, sentences
 
 from jaxal.data import store
-from jaxal_extract.encode import batches
+from jaxal_extract.batches import batches
 from jaxal_extract.tables import read_columns
 
 # ---- pooling and batches
@@ -103,7 +103,7 @@ def test_pairs(worker, tmp_path, separator):
     files = ["--train", tmp_path / "train.jsonl", "--test", tmp_path / "test.jsonl.gz", "--max-length", "12"]
     out, err = extract(worker, "--name", "mnli", *files, "--model", tmp_path / "tiny", "--store", tmp_path)
     assert "37 of 37 rows" in err
-    assert "rows/s" in err
+    assert "texts/s" in err
     assert "\r" not in err
     stored = store.read(tmp_path / "mnli" / "tiny")
     pairs = list(zip(a, b, strict=True)) if separator else [f"{x}\n{y}" for x, y in zip(a, b, strict=True)]

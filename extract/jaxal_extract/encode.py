@@ -1,6 +1,7 @@
 """Texts to vectors with a transformer: tokens in a thread ahead, batches by length, pooling on the device."""
 
 import os
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -43,7 +44,13 @@ class Transformer:
         """Run one whole batch of the longest texts, and find a batch size that fits into memory."""
         longest = np.argsort([-sum(map(len, row)) for row in zip(*texts, strict=True)], kind="stable")[:256]
         tokens = self.tokenizer([[column[i] for i in longest] for column in texts])
-        self._run(tokens, next(batches(tokens.lengths, self.batch_tokens)))
+        while True:
+            rows = next(batches(tokens.lengths, self.batch_tokens))
+            try:
+                self._run(tokens, rows).cpu()
+                return
+            except torch.OutOfMemoryError:
+                self._shrink(tokens, rows)
 
     def expect(self, texts: list[list[str]]) -> None:
         """Tokenise these in a thread: the tokenizer lets go of Python's lock."""
@@ -53,8 +60,16 @@ class Transformer:
         """Embed n texts or pairs as (n, D) float32; equal texts in equal shards give equal bits."""
         tokens = self._tokens(texts)
         vectors: torch.Tensor | None = None
-        for rows in batches(tokens.lengths, self.batch_tokens):
-            found = self._run(tokens, rows)
+        left = deque(batches(tokens.lengths, self.batch_tokens))
+        while left:
+            rows = left.popleft()
+            try:
+                found = self._run(tokens, rows)
+            except torch.OutOfMemoryError:
+                self._shrink(tokens, rows)
+                again = np.concatenate([rows, *left])
+                left = deque(again[few] for few in batches(tokens.lengths[again], self.batch_tokens))
+                continue
             if vectors is None:
                 vectors = torch.empty((len(tokens.ids), found.shape[1]), dtype=torch.float32, device=self.device)
             vectors[torch.from_numpy(rows).to(self.device)] = found  # stays there: nothing waits for the device
@@ -73,6 +88,17 @@ class Transformer:
     def close(self) -> None:
         """End the thread."""
         self.thread.shutdown(cancel_futures=True)
+
+    def _shrink(self, tokens: Tokens, rows: np.ndarray) -> None:
+        """Halve the batches after running out of memory with `rows`; raises ExtractError if that was one text."""
+        if len(rows) == 1:
+            raise ExtractError(
+                f"one text of {tokens.lengths[rows[0]]} tokens does not fit into the memory of {self.device}: "
+                "give a smaller --max-length, or another --device"
+            )
+        self.batch_tokens = int(tokens.lengths[rows].max()) * (len(rows) // 2)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def _tokens(self, texts: list[list[str]]) -> Tokens:
         if self.ahead and self.ahead[0] == texts:

@@ -1,19 +1,20 @@
 """One extraction: from files with texts to a finished pool in the store."""
 
+import itertools
 import shlex
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
-from tqdm import tqdm
 
 from jaxal.data import store
 from jaxal.data.format import NAME_RULE, is_name
-from jaxal_extract import ExtractError
-from jaxal_extract.encoder import Encoder, Options
+from jaxal_extract import ExtractError, sanity
+from jaxal_extract.encoder import Chosen, Options
 from jaxal_extract.models import choose
+from jaxal_extract.progress import Progress
+from jaxal_extract.running import start
 from jaxal_extract.splits import Columns, Split, choose_columns, number_labels, read_split, unlike_endings
 from jaxal_extract.tasks import TASKS
 
@@ -61,10 +62,9 @@ def extract(job: Job) -> None:
         if writer.finished:
             click.echo(f"{shown} is there already, from the same texts with the same settings: nothing to do")
             return
-        encoder = chosen.load()
         splits = {"train": train_split} | ({} if test_split is None else {"test": test_split})
-        rows = _write_missing(writer, encoder, splits)
-        about = writer.finish(encoder.made)
+        made, rows = _write_missing(writer, chosen, splits)
+        about = writer.finish(made)
     seconds = time.perf_counter() - started
     click.echo(
         f"{shown}: N={about['N']} M={about['M']} D={about['D']} C={len(class_names)} {about['dtype']}, "
@@ -106,21 +106,26 @@ def _rows(split: Split, y) -> store.Rows:
     return store.Rows(split.ids, y, ["\n".join(texts) for texts in zip(*split.texts, strict=True)])
 
 
-def _write_missing(writer, encoder: Encoder, splits: dict[str, Split]) -> int:
-    """Embed and store what is missing; returns how many rows that was. Shows a bar on a terminal, else a few lines."""
+def _write_missing(writer, chosen: Chosen, splits: dict[str, Split]) -> tuple[dict, int]:
+    """Embed and store what is missing; returns how the vectors were made, and how many these were."""
     shards = writer.missing()
-    total = sum(shard.stop - shard.start for shard in shards)
-    done, started = 0, time.perf_counter()
-    with tqdm(total=total, unit=" rows", file=sys.stderr, disable=not sys.stderr.isatty()) as bar:
-        for shard in shards:
-            texts = [column[shard.start : shard.stop] for column in splits[shard.split].texts]
-            writer.write(shard, encoder.encode(texts, lambda n, tokens=0: bar.update(n)))
-            done += shard.stop - shard.start
-            if bar.disable:
-                rate = done / (time.perf_counter() - started)
-                left = (total - done) / rate
-                click.echo(f"{done} of {total} rows, {rate:.0f} rows/s, {left:.0f} s left", err=True)
-    return total
+    texts = [[column[shard.start : shard.stop] for column in splits[shard.split].texts] for shard in shards]
+    characters = [sum(map(len, itertools.chain(*columns))) for columns in texts]
+    rows = sum(shard.stop - shard.start for shard in shards)
+    vectors = sanity.Vectors()
+    running = start(chosen)
+    progress = Progress(rows, sum(characters))
+    try:
+        for number, X in running.run(texts, progress.advance):
+            writer.write(shards[number], X)
+            vectors.add(X)
+            progress.shard(characters[number])
+        for warning in sanity.warnings(vectors, running.report(), chosen.settings):
+            click.echo(f"Warning: {warning}", err=True)
+        return running.made, rows
+    finally:
+        progress.close()
+        running.close()
 
 
 def _is_unicode(text: str) -> bool:

@@ -20,9 +20,9 @@ class Tokens(NamedTuple):
 
 
 class Tokenizer:
-    """A tokenizer of transformers with what our settings add to it.
+    r"""A tokenizer of transformers with what our settings add to it.
 
-    pad: the number that fills up. joins: pairs become one text, "a\\nb", because the tokenizer puts nothing between.
+    pad: the number that fills up. joins: pairs become one text, "a\nb", because the tokenizer puts nothing between.
     appends: the end token is ours, the tokenizer's own rules do not give it. end: the number each text ends with, if
     the settings ask for one.
 

@@ -6,8 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from packaging.version import Version
-
 from jaxal_extract import ExtractError, devices
 from jaxal_extract.encoder import Chosen, Options
 from jaxal_extract.folder import Folder, read_folder
@@ -44,6 +42,14 @@ class Model(NamedTuple):
     transformers: str | None = None
     license: str = "apache-2.0"
     checked: bool = False
+
+    def summary(self) -> tuple[str, int, int, str, str]:
+        """Hub id, D, tokens read, pooling (the study's, else the card's), and what a user should know before."""
+        notes = [] if self.checked else ["not checked on its real weights"]
+        notes += [f"licence {self.license}"] if "nc" in self.license else []
+        notes += ["needs --trust-remote-code"] if self.remote_code else []
+        pooling = f"study: {self.study}" if self.study else f"card: {self.card}"
+        return self.hub_id, self.dim, self.max_length or self.longest, pooling, ", ".join(notes)
 
 
 def choose(options: Options, model: Model | None, n_text_columns: int) -> Chosen:
@@ -103,6 +109,8 @@ def _load(plan: Plan, pairs: bool, device: str):
 
 def _check_release(options: Options, model: Model) -> None:
     """Raises ExtractError if this release of transformers would give other vectors, or run code without consent."""
+    from packaging.version import Version  # comes with transformers
+
     there = importlib.metadata.version("transformers")
     if model.remote_code and not options.trust_remote_code:
         raise ExtractError(
