@@ -17,7 +17,9 @@ def resolve(device: str) -> tuple[str, ...]:
     Raises ExtractError for other names, kinds in mixture, and devices that torch does not find.
     """
     names = device.split(",")
-    if any(not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name) for name in names) or "auto" in names[1:]:
+    if any(not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name) for name in names) or (
+        "auto" in names and len(names) > 1
+    ):
         raise ExtractError(f"--device {device}: give auto, cpu, cuda, cuda:1 or mps, or several as cuda:0,cuda:1")
     if names == ["auto"]:
         return (_best(),)
