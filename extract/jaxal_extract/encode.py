@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from jaxal_extract.tokens import Tokenizer, Tokens
 
 # Architectures that were compared with one text at a time when no attention mask is given for texts of equal length.
 _WITHOUT_MASK = {"bert", "mpnet", "modernbert", "mistral", "qwen2", "qwen3", "gemma3_text"}
-_BATCH_TOKENS = {"cpu": 2048, "mps": 8192, "cuda": 32768}
+_BATCH_TOKENS = {"cpu": 1024, "mps": 8192, "cuda": 32768}
 
 
 class Transformer:
@@ -38,6 +38,11 @@ class Transformer:
         self.made = made
         self.counts = {"texts": 0, "tokens": 0, "truncated": 0}
         self.thread = ThreadPoolExecutor(1, "tokenise")
+        # A batch a core: two cores on one batch wait for each other at every layer, longest when the machine is busy.
+        self.streams = torch.get_num_threads() if self.device.type == "cpu" else 1
+        self.compute = ThreadPoolExecutor(self.streams, "compute")
+        if self.device.type == "cpu":
+            torch.set_num_threads(1)
         self.ahead: tuple[list[list[str]], Future[Tokens]] | None = None
 
     def probe(self, texts: list[list[str]]) -> None:
@@ -60,19 +65,10 @@ class Transformer:
         """Embed n texts or pairs as (n, D) float32; equal texts in equal shards give equal bits."""
         tokens = self._tokens(texts)
         vectors: torch.Tensor | None = None
-        left = deque(batches(tokens.lengths, self.batch_tokens))
-        while left:
-            rows = left.popleft()
-            try:
-                found = self._run(tokens, rows)
-            except torch.OutOfMemoryError:
-                self._shrink(tokens, rows)
-                again = np.concatenate([rows, *left])
-                left = deque(again[few] for few in batches(tokens.lengths[again], self.batch_tokens))
-                continue
+        for rows, found in self._results(tokens):
             if vectors is None:
                 vectors = torch.empty((len(tokens.ids), found.shape[1]), dtype=torch.float32, device=self.device)
-            vectors[torch.from_numpy(rows).to(self.device)] = found  # stays there: nothing waits for the device
+            vectors[torch.from_numpy(rows).to(self.device)] = found.float()  # stays there: nothing waits for the device
             advance(len(rows), int(tokens.lengths[rows].sum()))
         if vectors is None:
             raise ValueError("there are no texts")
@@ -86,8 +82,30 @@ class Transformer:
         return self.counts | {"ends": self.tokenizer.ends_texts}
 
     def close(self) -> None:
-        """End the thread."""
+        """End the threads."""
         self.thread.shutdown(cancel_futures=True)
+        self.compute.shutdown(cancel_futures=True)
+
+    def _results(self, tokens: Tokens) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
+        """Rows and vectors of each batch, in order."""
+        left = deque(batches(tokens.lengths, self.batch_tokens))
+        if self.streams == 1:
+            while left:
+                rows = left.popleft()
+                try:
+                    found = self._run(tokens, rows)
+                except torch.OutOfMemoryError:
+                    self._shrink(tokens, rows)
+                    again = np.concatenate([rows, *left])
+                    left = deque(again[few] for few in batches(tokens.lengths[again], self.batch_tokens))
+                else:
+                    yield rows, found
+        running: deque = deque()
+        while left or running:
+            while left and len(running) < 2 * self.streams:
+                running.append((left[0], self.compute.submit(self._run, tokens, left.popleft())))
+            rows, future = running.popleft()
+            yield rows, future.result()
 
     def _shrink(self, tokens: Tokens, rows: np.ndarray) -> None:
         """Halve the batches after running out of memory with `rows`; raises ExtractError if that was one text."""
