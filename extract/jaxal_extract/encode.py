@@ -136,7 +136,8 @@ class Transformer:
         if not (equal and self.can_omit_mask) and not (self.causal and self.padding == "right"):
             arguments["attention_mask"] = torch.ones_like(ids) if mask is None else mask
         with torch.inference_mode():
-            hidden = self.model(**arguments)[0]
+            found = self.model(**arguments)
+            hidden = found["sentence_embeddings"] if type(found) is dict else found[0]  # NV-Embed's own code: a dict
             return self.pool(hidden, mask)
 
     def _filled(self, arrays: list[np.ndarray], lengths: np.ndarray, value: int) -> torch.Tensor:
@@ -150,12 +151,11 @@ class Transformer:
         return torch.from_numpy(filled).to(self.device)
 
 
-def load(plan: Plan, pairs: bool, device: str) -> Transformer:
-    """Load a model onto a device.
+def load(plan: Plan, folder: Path, pairs: bool, device: str) -> Transformer:
+    """Load the model in `folder` onto a device.
 
-    Raises ExtractError if its files are incomplete or cannot be had, or max_length leaves no room for a text.
+    Raises ExtractError if its files are incomplete, or max_length leaves no room for a text.
     """
-    folder = plan.weights.fetch()
     settings = plan.settings
     if plan.threads:
         torch.set_num_threads(plan.threads)

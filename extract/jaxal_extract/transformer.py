@@ -102,9 +102,10 @@ def require_torch() -> None:
 
 
 def _load(plan: Plan, pairs: bool, device: str):
-    from jaxal_extract.encode import load  # imports torch
+    folder = plan.weights.fetch()  # first: importing torch takes seconds, and without a network there is no need
+    from jaxal_extract.encode import load
 
-    return load(plan, pairs, device)
+    return load(plan, folder, pairs, device)
 
 
 def _check_release(options: Options, model: Model) -> None:
