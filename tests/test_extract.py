@@ -21,7 +21,7 @@ from test_tables import write_csv
 from tiny_bert import make_bert, plain_vectors, pooled, run_main, sentences
 
 from jaxal.data import store
-from jaxal_extract.encode import batches
+from jaxal_extract.batches import batches
 from jaxal_extract.tables import read_columns
 
 # ---- pooling and batches
@@ -47,11 +47,14 @@ def test_batches_hold_every_row_once_within_the_budget(lengths, budget):
     found = list(batches(lengths, budget))
     assert sorted(np.concatenate([[], *found])) == list(range(len(lengths)))
     for rows, after in zip(found, [*found[1:], []], strict=False):
-        size = lambda rows: len(rows) * lengths[rows].max(initial=0)  # noqa: E731
+        size = lambda rows: len(rows) * max(1, lengths[rows].max(initial=0))  # noqa: E731
         assert size(rows) <= budget or len(rows) == 1
-        if len(after):  # no batch could have taken the next row too
+        if len(after):  # the next row would break the budget, or be padded in a batch that is large enough without it
             assert lengths[rows].min() >= lengths[after].max()
-            assert (len(rows) + 1) * max(1, lengths[rows].max()) > budget
+            full = (len(rows) + 1) * max(1, lengths[rows].max()) > budget
+            assert full or (lengths[after].max() < lengths[rows].max() and 4 * size(rows) >= budget)
+        if lengths[rows].min() < lengths[rows].max():  # padded only because it was small
+            assert 4 * (len(rows) - 1) * max(1, lengths[rows].max()) < budget
 
 
 # ---- whole runs with the tiny model
@@ -103,7 +106,7 @@ def test_pairs(worker, tmp_path, separator):
     files = ["--train", tmp_path / "train.jsonl", "--test", tmp_path / "test.jsonl.gz", "--max-length", "12"]
     out, err = extract(worker, "--name", "mnli", *files, "--model", tmp_path / "tiny", "--store", tmp_path)
     assert "37 of 37 rows" in err
-    assert "rows/s" in err
+    assert "texts/s" in err
     assert "\r" not in err
     stored = store.read(tmp_path / "mnli" / "tiny")
     pairs = list(zip(a, b, strict=True)) if separator else [f"{x}\n{y}" for x, y in zip(a, b, strict=True)]

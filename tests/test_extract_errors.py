@@ -14,7 +14,7 @@ from tiny_bert import make_bert, run_main, sentences
 from jaxal.data import store
 from jaxal_extract import ExtractError
 from jaxal_extract.cli import main
-from jaxal_extract.models import locate
+from jaxal_extract.folder import read_folder
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ from jaxal_extract.models import locate
         (["--train", "t.csv", "--text-column", "text", "--model", "minlim"], "(did you mean minilm?)"),
         (
             ["--train", "t.csv", "--text-column", "text", "--model", "nv-embed-v2"],
-            "not available yet: download nvidia/NV-Emb",
+            "allow it with --trust-remote-code",
         ),
         (["--train", "t.csv", "--text-column", "text", "--model", "~nosuchuser"], "there is no model '~nosuchuser'"),
         (["--train", "t.csv", "--text-column", "text", "--model", "x" * 300], "there is no model 'xxx"),
@@ -162,7 +162,7 @@ def test_configurations_that_are_none(bert, tmp_path, name, content, message):
     (folder / name).parent.mkdir(exist_ok=True)
     (folder / name).write_text(content, "latin1")
     with pytest.raises(ExtractError, match=message) as e:
-        locate(str(folder))
+        read_folder(folder)
     assert str(folder / name) in str(e.value)
     assert "\n" not in str(e.value)
 
@@ -180,10 +180,10 @@ def test_limits_out_of_configurations(bert, tmp_path, name, key, where):
     for value in ([512], "512", {"a": 1}):
         file.write_text(json.dumps(before | {key: value}))
         with pytest.raises(ExtractError, match=f"{name} has .* where a number of tokens belongs"):
-            locate(str(folder))
+            read_folder(folder)
     for value, expected in ((8, 8), (8.0, 8), (None, 64), (0, 64), (-1, 64), (10**30, 64)):
         file.write_text(json.dumps(before | {key: value}))
-        source = locate(str(folder))
+        source = read_folder(folder)
         assert getattr(source, where) == (10**9 if where == "max_length" and value == 10**30 else expected)
 
 

@@ -1,14 +1,12 @@
-"""`jaxal list`: what is stored, what is damaged, and which models can be used now."""
+"""`jaxal list`: what is stored, what is damaged, and which models there are."""
 
 import json
 
-import pytest
 from click.testing import CliRunner
 from test_store import change_manifest, write
 
 from jaxal.cli.group import group
-from jaxal_extract import ExtractError
-from jaxal_extract.models import BY_NAME, MODELS, locate
+from jaxal_extract.models import MODELS
 
 
 def listed(root) -> list[str]:
@@ -45,15 +43,11 @@ def test_a_sound_store_has_no_such_lines(tmp_path):
     assert any(line.startswith("half ") and line.endswith("made (unfinished)") for line in lines)
 
 
-def test_only_models_that_can_be_used_now_are_offered(tmp_path):
+def test_every_model_has_its_line_with_what_is_not_checked(tmp_path):
     lines = listed(tmp_path)
-    (offered,) = [line for line in lines if line.startswith("models: ")]
-    (others,) = [line for line in lines if line.startswith("models of the study")]
-    for model in MODELS:
-        assert (model in offered.replace(",", " ").split()) == (model in BY_NAME) == (model not in others)
-
-
-@pytest.mark.parametrize("model", [model for model in MODELS if model not in BY_NAME])
-def test_the_others_are_indeed_refused_and_how_to_use_them_is_said(model):
-    with pytest.raises(ExtractError, match="give its folder, --model FOLDER"):
-        locate(model)
+    by_name = {line.split()[0]: line for line in lines if line}
+    for name, model in MODELS.items():
+        assert model.hub_id in by_name[name]
+        assert ("not checked on its real weights" in by_name[name]) == (name != "minilm")
+    assert "--trust-remote-code" in by_name["nv-embed-v2"]
+    assert "licence cc-by-nc-4.0" in by_name["sfr-embed-2"]

@@ -1,5 +1,6 @@
 """The command line of extraction: parse and call."""
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import click
 
 from jaxal.errors import JaxalError, outcome
 from jaxal_extract import ExtractError
+from jaxal_extract.devices import DTYPES
+from jaxal_extract.encoder import Options
 from jaxal_extract.extraction import Job, extract
 from jaxal_extract.pooling import POOLINGS
 from jaxal_extract.tasks import TASKS
@@ -26,24 +29,37 @@ _POSITIVE = click.IntRange(min=1)
 @click.option(
     "--strip-final", default="", metavar="CHARS", help="Cut these characters, and blanks, from the texts' ends."
 )
-@click.option("--model", default="minilm", show_default=True, help="minilm, or the folder of a transformers model.")
-@click.option("--pooling", type=click.Choice(list(POOLINGS)), help="Default: the model's own.")
-@click.option("--max-length", type=_POSITIVE, help="Tokens of a text that are read; default 128 for minilm, else 512.")
-@click.option("--prompt", default="", help="Put this before every text.")
+@click.option(
+    "--model",
+    default="minilm",
+    show_default=True,
+    help="A name that `jaxal list` shows, the folder of a transformers model, or package.module:callable.",
+)
+@click.option(
+    "--pooling",
+    type=click.Choice(["study", "card", *POOLINGS]),
+    help="Default: the study's for its models, else what the model's card says.",
+)
+@click.option("--max-length", type=_POSITIVE, help="Tokens of a text that are read; default the model's.")
+@click.option("--prompt", help="Put this before every text; default the model's, '' for none.")
+@click.option("--dtype", type=click.Choice(list(DTYPES)), help="Default: float32 on a CPU, bfloat16 on a GPU.")
+@click.option("--trust-remote-code", is_flag=True, help="Run the Python code of a model's repository (nv-embed-v2).")
+@click.option("--base-url", metavar="URL", help="Address of the server of --model openai:NAME.")
 @click.option("--store", "store_root", type=_FILE, help="Folder of the store; default $JAXAL_STORE or the user cache.")
 @click.option("--as", "stored_as", help="Name of the model in the store; default its own.")
 @click.option("--no-text", is_flag=True, help="Do not keep the texts in the store.")
+@click.option("--batch-size", "batch_tokens", type=_POSITIVE, help="Tokens in a batch; default what suits the device.")
 @click.option(
-    "--batch-size", "batch_tokens", type=_POSITIVE, default=2048, show_default=True, help="Tokens in a batch."
+    "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps; or several, cuda:0,cuda:1."
 )
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--threads", type=_POSITIVE, help="CPU threads; default all cores.")
 def command(**options):
     """Embed texts once and store the vectors as a pool for `jaxal run`.
 
     An interrupted extraction goes on where it stopped when the same command is run again.
     """
-    extract(Job(**options))
+    model = {field.name: options.pop(field.name) for field in dataclasses.fields(Options)}
+    extract(Job(**options, encoder=Options(**model)))
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,124 +1,196 @@
-"""Texts to vectors with a transformers model. torch and transformers are imported when a model is loaded."""
+"""Texts to vectors with a transformer: tokens in a thread ahead, batches by length, pooling on the device."""
 
-import importlib.util
 import os
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+import torch
+import transformers
 
 from jaxal_extract import ExtractError
+from jaxal_extract.batches import batches
+from jaxal_extract.plan import Plan
 from jaxal_extract.pooling import POOLINGS
+from jaxal_extract.tokens import Tokenizer, Tokens
+
+# Architectures that were compared with one text at a time when no attention mask is given for texts of equal length.
+_WITHOUT_MASK = {"bert", "mpnet", "modernbert", "mistral", "qwen2", "qwen3", "gemma3_text"}
+_BATCH_TOKENS = {"cpu": 1024, "mps": 8192, "cuda": 32768}
 
 
-class Encoder(NamedTuple):
-    """A loaded model and how it is used. made: versions and device, for the manifest."""
+class Transformer:
+    """An `Encoder` that `LooksAhead`: see encoder.py. `load` makes it."""
 
-    tokenizer: Any
-    model: Any
-    pool: Callable
-    max_length: int
-    prompt: str
-    made: dict
+    def __init__(self, model, tokenizer: Tokenizer, settings: dict, batch_tokens: int | None, made: dict):
+        self.model = model
+        self.tokenizer = tokenizer
+        self.device = model.device
+        self.batch_tokens = batch_tokens or _BATCH_TOKENS[self.device.type]
+        self.pool = POOLINGS[settings["pooling"]]
+        self.padding = "right"  # absolute positions then count from the text's start; the mask hides the rest
+        # A causal token never sees what is right of it: padding there needs no mask, and attention without one is fast.
+        self.causal = settings["attention"] == "causal"
+        self.can_omit_mask = model.config.model_type in _WITHOUT_MASK
+        self.made = made
+        self.counts = {"texts": 0, "tokens": 0, "truncated": 0}
+        self.thread = ThreadPoolExecutor(1, "tokenise")
+        # A batch a core: two cores on one batch wait for each other at every layer, longest when the machine is busy.
+        self.streams = torch.get_num_threads() if self.device.type == "cpu" else 1
+        self.compute = ThreadPoolExecutor(self.streams, "compute")
+        if self.device.type == "cpu":
+            torch.set_num_threads(1)
+        self.ahead: tuple[list[list[str]], Future[Tokens]] | None = None
+
+    def probe(self, texts: list[list[str]]) -> None:
+        """Run one whole batch of the longest texts, and find a batch size that fits into memory."""
+        longest = np.argsort([-sum(map(len, row)) for row in zip(*texts, strict=True)], kind="stable")[:256]
+        tokens = self.tokenizer([[column[i] for i in longest] for column in texts])
+        while True:
+            rows = next(batches(tokens.lengths, self.batch_tokens))
+            try:
+                self._run(tokens, rows).cpu()
+                return
+            except torch.OutOfMemoryError:
+                self._shrink(tokens, rows)
+
+    def expect(self, texts: list[list[str]]) -> None:
+        """Tokenise these in a thread: the tokenizer lets go of Python's lock."""
+        self.ahead = texts, self.thread.submit(self.tokenizer, texts)
+
+    def encode(self, texts: list[list[str]], advance: Callable[..., Any]) -> np.ndarray:
+        """Embed n texts or pairs as (n, D) float32; equal texts in equal shards give equal bits."""
+        tokens = self._tokens(texts)
+        vectors: torch.Tensor | None = None
+        for rows, found in self._results(tokens):
+            if vectors is None:
+                vectors = torch.empty((len(tokens.ids), found.shape[1]), dtype=torch.float32, device=self.device)
+            vectors[torch.from_numpy(rows).to(self.device)] = found.float()  # stays there: nothing waits for the device
+            advance(len(rows), int(tokens.lengths[rows].sum()))
+        if vectors is None:
+            raise ValueError("there are no texts")
+        self.counts["texts"] += len(tokens.ids)
+        self.counts["tokens"] += int(tokens.lengths.sum())
+        self.counts["truncated"] += tokens.truncated
+        return vectors.cpu().numpy()
+
+    def report(self) -> dict:
+        """Counts of texts, tokens and truncated texts so far, and whether texts end with an end token."""
+        return self.counts | {"ends": self.tokenizer.ends_texts}
+
+    def close(self) -> None:
+        """End the threads."""
+        self.thread.shutdown(cancel_futures=True)
+        self.compute.shutdown(cancel_futures=True)
+
+    def _results(self, tokens: Tokens) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
+        """Rows and vectors of each batch, in order."""
+        left = deque(batches(tokens.lengths, self.batch_tokens))
+        if self.streams == 1:
+            while left:
+                rows = left.popleft()
+                try:
+                    found = self._run(tokens, rows)
+                except torch.OutOfMemoryError:
+                    self._shrink(tokens, rows)
+                    again = np.concatenate([rows, *left])
+                    left = deque(again[few] for few in batches(tokens.lengths[again], self.batch_tokens))
+                else:
+                    yield rows, found
+        running: deque = deque()
+        while left or running:
+            while left and len(running) < 2 * self.streams:
+                running.append((left[0], self.compute.submit(self._run, tokens, left.popleft())))
+            rows, future = running.popleft()
+            yield rows, future.result()
+
+    def _shrink(self, tokens: Tokens, rows: np.ndarray) -> None:
+        """Halve the batches after running out of memory with `rows`; raises ExtractError if that was one text."""
+        if len(rows) == 1:
+            raise ExtractError(
+                f"one text of {tokens.lengths[rows[0]]} tokens does not fit into the memory of {self.device}: "
+                "give a smaller --max-length, or another --device"
+            )
+        self.batch_tokens = int(tokens.lengths[rows].max()) * (len(rows) // 2)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _tokens(self, texts: list[list[str]]) -> Tokens:
+        if self.ahead and self.ahead[0] == texts:
+            _, future = self.ahead
+            self.ahead = None
+            return future.result()
+        return self.tokenizer(texts)
+
+    def _run(self, tokens: Tokens, rows: np.ndarray) -> torch.Tensor:
+        lengths = tokens.lengths[rows]
+        ids = self._filled([tokens.ids[i] for i in rows], lengths, self.tokenizer.pad)
+        arguments = {"input_ids": ids}
+        if tokens.types is not None:
+            arguments["token_type_ids"] = self._filled([tokens.types[i] for i in rows], lengths, 0)
+        equal = lengths[0] == lengths[-1]
+        mask = None if equal else self._filled([np.ones(n, np.int64) for n in lengths], lengths, 0)
+        if not (equal and self.can_omit_mask) and not (self.causal and self.padding == "right"):
+            arguments["attention_mask"] = torch.ones_like(ids) if mask is None else mask
+        with torch.inference_mode():
+            found = self.model(**arguments)
+            hidden = found["sentence_embeddings"] if type(found) is dict else found[0]  # NV-Embed's own code: a dict
+            return self.pool(hidden, mask)
+
+    def _filled(self, arrays: list[np.ndarray], lengths: np.ndarray, value: int) -> torch.Tensor:
+        longest = lengths.max()
+        if (lengths == longest).all():
+            return torch.from_numpy(np.stack(arrays)).to(self.device)
+        filled = np.full((len(arrays), longest), value, np.int64)
+        for row, array in zip(filled, arrays, strict=True):
+            at = slice(longest - len(array), None) if self.padding == "left" else slice(len(array))
+            row[at] = array
+        return torch.from_numpy(filled).to(self.device)
 
 
-def require_torch() -> None:
-    """Raises ExtractError if torch or transformers is not installed; imports neither."""
-    for package in ("torch", "transformers"):
-        if importlib.util.find_spec(package) is None:
-            raise ExtractError(f'{package} is not installed: pip install "jaxal[extract]"')
+def load(plan: Plan, folder: Path, pairs: bool, device: str) -> Transformer:
+    """Load the model in `folder` onto a device.
 
-
-def load(
-    folder: Path, *, pooling: str, max_length: int, prompt: str, pairs: bool, device: str, threads: int | None
-) -> Encoder:
-    """Load a model in float32.
-
-    Raises ExtractError if its files are incomplete, the device is not there, or max_length leaves no room for a text.
+    Raises ExtractError if its files are incomplete, or max_length leaves no room for a text.
     """
-    os.environ["HF_HUB_OFFLINE"] = "1"  # all files are in `folder`; transformers would look for newer ones
-    import torch
-    import transformers
-
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ExtractError("--device cuda: torch finds no CUDA device here; use --device cpu")
-    if threads:
-        torch.set_num_threads(threads)
+    settings = plan.settings
+    if plan.threads:
+        torch.set_num_threads(plan.threads)
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
+    os.environ["HF_HUB_OFFLINE"] = "1"  # all files are there; transformers would look for newer ones
+    common = {"local_files_only": True, "trust_remote_code": plan.weights.code}
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **common)
+        config = transformers.AutoConfig.from_pretrained(folder, **common)
+        if settings["attention"] == "bidirectional":
+            config.is_causal = False  # only on this object: as a keyword it is dropped without a word
+        config.use_cache = False
         model, report = transformers.AutoModel.from_pretrained(
-            folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
+            folder, config=config, dtype=getattr(torch, settings["dtype"]), output_loading_info=True, **common
         )
+    except ExtractError:
+        raise
     except Exception as error:  # transformers passes on whatever it meets in a broken folder
         raise ExtractError(f"transformers cannot load {folder} ({type(error).__name__}: {str(error)[:200]})") from error
-    absent = sorted(key for key in report["missing_keys"] if not key.startswith("pooler."))
+    _check_complete(folder, report["missing_keys"])
+    ours = Tokenizer(
+        tokenizer,
+        max_length=settings["max_length"],
+        prompt=settings["prompt"],
+        end_token=settings["end_token"],
+        pairs=pairs,
+        name=plan.weights.name,
+    )
+    made = {"torch": torch.__version__, "transformers": transformers.__version__, "device": device}
+    made |= {"pairs": "joined by a newline" if ours.joins else "tokenised as pairs"} if pairs else {}
+    return Transformer(model.eval().to(device), ours, settings, plan.batch_tokens, made | plan.notes)
+
+
+def _check_complete(folder: Path, missing) -> None:
+    absent = sorted(key for key in missing if not key.startswith("pooler."))
     if absent:  # transformers would go on with random numbers in their place
         raise ExtractError(f"{folder} is incomplete: its weights lack {absent[0]} and {len(absent) - 1} more")
-    _check_room(tokenizer, max_length, prompt, pairs)
-    tokenizer.padding_side = "right"  # absolute positions then count from the text's start; the mask hides the rest
-    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
-    made = {"torch": torch.__version__, "transformers": transformers.__version__, "device": device}
-    return Encoder(tokenizer, model.eval().to(device), POOLINGS[pooling], max_length, prompt, made)
-
-
-def _check_room(tokenizer, max_length: int, prompt: str, pairs: bool) -> None:
-    """Raises ExtractError if not one token of a text, or of each text of a pair, fits into max_length."""
-    apart = pairs and tokenizer.sep_token is not None  # else `_tokens` makes one text of the two
-    special = tokenizer.num_special_tokens_to_add(pair=apart)
-    before = len(tokenizer(prompt, add_special_tokens=False)["input_ids"]) if prompt else 0
-    least = special + before + 1 + apart
-    if max_length < least:
-        raise ExtractError(
-            f"--max-length {max_length} leaves no room for the text beside {special} special tokens"
-            + f" and {before} of the prompt" * (before > 0)
-            + f": give at least {least}"
-        )
-
-
-def encode(encoder: Encoder, texts: list[list[str]], batch_tokens: int, advance: Callable[[int], Any]) -> np.ndarray:
-    r"""Embed n texts, or n pairs if `texts` has two columns, as (n, D) float32; `advance` is told how many are done.
-
-    Pairs go through the tokenizer as pairs, the longer text cut first, where it knows a separator; else as "a\nb".
-    """
-    import torch
-
-    tokens = _tokens(encoder, texts)
-    lengths = np.array([len(ids) for ids in tokens["input_ids"]])
-    X: np.ndarray | None = None
-    for rows in batches(lengths, batch_tokens):
-        batch = encoder.tokenizer.pad(
-            {name: [cells[i] for i in rows] for name, cells in tokens.items()}, return_tensors="pt"
-        )
-        with torch.inference_mode():
-            batch = batch.to(encoder.model.device)
-            vectors = encoder.pool(encoder.model(**batch).last_hidden_state, batch["attention_mask"]).cpu().numpy()
-        if X is None:
-            X = np.empty((len(lengths), vectors.shape[1]), np.float32)
-        X[rows] = vectors
-        advance(len(rows))
-    if X is None:
-        raise ValueError("there are no texts")
-    return X
-
-
-def _tokens(encoder: Encoder, texts: list[list[str]]) -> dict[str, list]:
-    first, *second = texts
-    if second and encoder.tokenizer.sep_token is None:
-        first, second = [f"{a}\n{b}" for a, b in zip(*texts, strict=True)], []
-    first = [encoder.prompt + text for text in first]
-    return dict(encoder.tokenizer(first, *second, truncation="longest_first", max_length=encoder.max_length))
-
-
-def batches(lengths: np.ndarray, batch_tokens: int) -> Iterator[np.ndarray]:
-    """Row numbers in batches of like length, longest first; rows times longest is at most batch_tokens (or one row)."""
-    order = np.argsort(-lengths, kind="stable")
-    start = 0
-    while start < len(order):
-        size = max(1, batch_tokens // max(1, lengths[order[start]]))
-        yield order[start : start + size]
-        start += size

@@ -1,19 +1,20 @@
 """One extraction: from files with texts to a finished pool in the store."""
 
+import itertools
 import shlex
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
-from tqdm import tqdm
 
 from jaxal.data import store
 from jaxal.data.format import NAME_RULE, is_name
-from jaxal_extract import ExtractError
-from jaxal_extract.encode import encode, load, require_torch
-from jaxal_extract.models import Source, locate
+from jaxal_extract import ExtractError, sanity
+from jaxal_extract.encoder import Chosen, Options
+from jaxal_extract.models import choose
+from jaxal_extract.progress import Progress
+from jaxal_extract.running import start
 from jaxal_extract.splits import Columns, Split, choose_columns, number_labels, read_split, unlike_endings
 from jaxal_extract.tasks import TASKS
 
@@ -30,16 +31,10 @@ class Job:
     id_column: str | None
     unlabeled: bool
     strip_final: str
-    model: str
-    pooling: str | None
-    max_length: int | None
-    prompt: str
     store_root: Path | None
     stored_as: str | None
     no_text: bool
-    batch_tokens: int
-    device: str
-    threads: int | None
+    encoder: Options
 
 
 def extract(job: Job) -> None:
@@ -48,16 +43,15 @@ def extract(job: Job) -> None:
     _check_name(job.name, "--name")
     if job.name == "digits" or job.name.endswith(".npz"):
         raise ExtractError(f"--name {job.name}: `jaxal run` would not look for that in the store, choose another name")
-    for option, text in (("--prompt", job.prompt), ("--strip-final", job.strip_final)):
+    for option, text in (("--prompt", job.encoder.prompt or ""), ("--strip-final", job.strip_final)):
         if not _is_unicode(text):
             raise ExtractError(f"{option} is not valid UTF-8: give it in the encoding of your terminal")
     train_file = _train_file(job)
     columns = _columns(train_file, job)
-    require_torch()
-    source = locate(job.model)
-    model = job.stored_as or source.name
+    chosen = choose(job.encoder, len(columns.texts))
+    model = job.stored_as or chosen.name
     _check_name(model, "--as")
-    settings = _settings(job, source, len(columns.texts))
+    settings = chosen.settings | {"text_columns": len(columns.texts), "strip_final": job.strip_final}
     train_split, test_split = _read(train_file, job, columns)
     class_names, y, y_test = number_labels(train_split, test_split, job.unlabeled)
     train, test = _rows(train_split, y), None if test_split is None else _rows(test_split, y_test)
@@ -68,18 +62,9 @@ def extract(job: Job) -> None:
         if writer.finished:
             click.echo(f"{shown} is there already, from the same texts with the same settings: nothing to do")
             return
-        encoder = load(
-            source.folder,
-            pooling=settings["pooling"],
-            max_length=settings["max_length"],
-            prompt=job.prompt,
-            pairs=len(columns.texts) == 2,
-            device=job.device,
-            threads=job.threads,
-        )
         splits = {"train": train_split} | ({} if test_split is None else {"test": test_split})
-        rows = _write_missing(writer, encoder, splits, job.batch_tokens)
-        about = writer.finish(encoder.made)
+        made, rows = _write_missing(writer, chosen, splits)
+        about = writer.finish(made)
     seconds = time.perf_counter() - started
     click.echo(
         f"{shown}: N={about['N']} M={about['M']} D={about['D']} C={len(class_names)} {about['dtype']}, "
@@ -117,44 +102,30 @@ def _read(train_file: Path, job: Job, columns: Columns) -> tuple[Split, Split | 
     return train, test
 
 
-def _settings(job: Job, source: Source, text_columns: int) -> dict:
-    """Everything besides the texts that decides the vectors."""
-    pooling = job.pooling or source.pooling
-    if pooling is None:
-        raise ExtractError(f"{source.folder} uses a pooling that is not supported: choose one with --pooling")
-    max_length = job.max_length or source.max_length
-    if max_length > source.longest:
-        raise ExtractError(f"--max-length {max_length}: {source.name} takes at most {source.longest} tokens")
-    return {
-        "model_id": source.model_id,
-        "revision": source.revision,
-        "pooling": pooling,
-        "prompt": job.prompt,
-        "max_length": max_length,
-        "text_columns": text_columns,
-        "strip_final": job.strip_final,
-    }
-
-
 def _rows(split: Split, y) -> store.Rows:
     return store.Rows(split.ids, y, ["\n".join(texts) for texts in zip(*split.texts, strict=True)])
 
 
-def _write_missing(writer, encoder, splits: dict[str, Split], batch_tokens: int) -> int:
-    """Embed and store what is missing; returns how many rows that was. Shows a bar on a terminal, else a few lines."""
+def _write_missing(writer, chosen: Chosen, splits: dict[str, Split]) -> tuple[dict, int]:
+    """Embed and store what is missing; returns how the vectors were made, and how many these were."""
     shards = writer.missing()
-    total = sum(shard.stop - shard.start for shard in shards)
-    done, started = 0, time.perf_counter()
-    with tqdm(total=total, unit=" rows", file=sys.stderr, disable=not sys.stderr.isatty()) as bar:
-        for shard in shards:
-            texts = [column[shard.start : shard.stop] for column in splits[shard.split].texts]
-            writer.write(shard, encode(encoder, texts, batch_tokens, bar.update))
-            done += shard.stop - shard.start
-            if bar.disable:
-                rate = done / (time.perf_counter() - started)
-                left = (total - done) / rate
-                click.echo(f"{done} of {total} rows, {rate:.0f} rows/s, {left:.0f} s left", err=True)
-    return total
+    texts = [[column[shard.start : shard.stop] for column in splits[shard.split].texts] for shard in shards]
+    characters = [sum(map(len, itertools.chain(*columns))) for columns in texts]
+    rows = sum(shard.stop - shard.start for shard in shards)
+    vectors = sanity.Vectors()
+    running = start(chosen)
+    progress = Progress(rows, sum(characters))
+    try:
+        for number, X in running.run(texts, progress.advance):
+            writer.write(shards[number], X)
+            vectors.add(X)
+            progress.shard(characters[number])
+        for warning in sanity.warnings(vectors, running.report(), chosen.settings):
+            click.echo(f"Warning: {warning}", err=True)
+        return running.made, rows
+    finally:
+        progress.close()
+        running.close()
 
 
 def _is_unicode(text: str) -> bool:

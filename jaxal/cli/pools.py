@@ -28,13 +28,16 @@ def extract(arguments):
     os.execv(sys.executable, command)
 
 
+_MODEL = "{:<18}{:<50}{:>5}{:>8}  {:<13}{}"
+
+
 @click.command(name="list")
 @click.option("--store", metavar="DIR", help="Root of the store [default: $JAXAL_STORE, else the user cache].")
 def list_(store):
     """List datasets (of the study, and stored), embedding models, and strategies."""
     from jaxal.data import store as stores
     from jaxal.strategies import IPS, names
-    from jaxal_extract.models import BY_NAME, MODELS
+    from jaxal_extract.models import MODELS, STATIC
 
     click.echo(_row("dataset", "title", "classes", "train", "test", "budget", "batch", "stored with"))
     pools = stores.listing(store)
@@ -50,10 +53,11 @@ def list_(store):
             click.echo(_row(pool.dataset, "your own", *sizes, "", "", _model(pool)))
     for number, damage in enumerate(pool.damage for pool in pools if pool.damage):
         click.echo("\n" * (number == 0) + f"damaged: {click.format_filename(damage)}")
-    others = ", ".join(name for name in MODELS if name not in BY_NAME)
-    click.echo(f"\nmodels: {', '.join(BY_NAME)}, or the folder of a transformers model")
-    click.echo(f"models of the study that have to be downloaded first, and are then given as folders: {others}")
-    click.echo(f"strategies: {', '.join(names())}, or module:function\ninitial pool selections: {', '.join(IPS)}")
+    click.echo("\n" + _MODEL.format("model", "Hugging Face hub", "D", "tokens", "pooling", "notes"))
+    for name, model in MODELS.items():
+        click.echo(_MODEL.format(name, *model.summary()).rstrip())
+    click.echo(f"and {', '.join(STATIC)}, the folder of a transformers model, openai:NAME, or package.module:callable")
+    click.echo(f"\nstrategies: {', '.join(names())}, or module:function\ninitial pool selections: {', '.join(IPS)}")
     click.echo(f"store: {click.format_filename(stores.root(store))}")
 
 
