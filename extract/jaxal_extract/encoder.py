@@ -9,6 +9,8 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
+from jaxal_extract import ExtractError
+
 
 @dataclass(frozen=True)
 class Options:
@@ -72,3 +74,15 @@ class Chosen(NamedTuple):
     settings: dict
     load: Callable[[], Encoder]
     others: tuple[Callable[[], Encoder], ...] = ()
+
+
+def join_columns(texts: list[list[str]]) -> list[str]:
+    """Pairs as one text each, a line for each column; what has no way of its own to take two texts gets them so."""
+    return texts[0] if len(texts) == 1 else ["\n".join(row) for row in zip(*texts, strict=True)]
+
+
+def refuse(options: Options, why: str, *names: str) -> None:
+    """Raises ExtractError for those of these options that were given: they would change nothing."""
+    for name in names:
+        if getattr(options, name):
+            raise ExtractError(f"--{name.replace('_', '-')} {why}")
