@@ -1,8 +1,8 @@
 """The ten tasks of the study: where their texts are on the Hugging Face hub, and what must be found there.
 
-Row counts, numbers of classes and budgets are those of `jaxal.data.tasks`. A revision is a commit where one is known that
-has the data; `refs/convert/parquet` is the branch in which the hub keeps a Parquet copy of repositories that are a loading
-script, which nothing runs any more.
+Row counts, numbers of classes and budgets are those of `jaxal.data.tasks`. A revision is a commit where one is known
+that has the data; `refs/convert/parquet` is the branch in which the hub keeps a Parquet copy of a repository whose own
+files are a loading script, which nothing runs any more.
 """
 
 from typing import NamedTuple
@@ -16,9 +16,9 @@ class Task(NamedTuple):
     facts: its sizes. repository, revision, folder: where its files are; folder is the repository's name for one of
     several data sets in it. train: the splits that make the pool, joined in this order; test: the split to measure on.
     texts: the text columns to look for, one or two each, the hub's first; labels: the label columns to look for.
-    classes: in the hub's order, which is that of the labels that are numbers. by_number: the names that the hub has for
-    them are not known, so `classes` are ours and only the numbers count. leading_blanks: the hub's texts begin with one,
-    which is stripped. escaped: line breaks and quotes are escaped in the hub's texts.
+    classes: in the hub's order, which is that of the labels that are numbers. by_number: the names that the hub has
+    for them are not known, so `classes` are ours and only the numbers count. leading_blanks: the hub's texts begin with
+    one, which is stripped. escaped: line breaks and quotes are escaped in the hub's texts.
     """
 
     facts: study.Task

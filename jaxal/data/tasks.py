@@ -18,8 +18,8 @@ class Task(NamedTuple):
         return self.budget // 20
 
 
-# Classes and sizes: Hugging Face hub cards and ActiveGLAE; budgets: the study's dataset table. FNC-1's train rows follow
-# from its 49,972 rows, of which a tenth (4,998, as in the study) and a tenth of the rest (4,498) were split off.
+# Classes and sizes: Hugging Face hub cards and ActiveGLAE; budgets: the study's dataset table. FNC-1's train rows are
+# what is left of 49,972 when a tenth (4,998, as in the study) and a tenth of the rest (4,498) have been split off.
 TASKS = {
     "agnews": Task("AG News", 4, 120_000, 7_600, 1_000),
     "banking77": Task("Banking77", 77, 10_003, 3_080, 5_000),
