@@ -111,8 +111,8 @@ def test_pairs(worker, tmp_path, separator):
     np.testing.assert_allclose(stored.X, expected, atol=2e-3, rtol=2e-3)
     np.testing.assert_array_equal(stored.X_test, stored.X[:7])
     assert store.texts(stored.path, [3]) == [f"{a[3]}\n{b[3]}"]
-    assert stored.class_names == ["contradiction", "entailment", "neutral"]
-    assert stored.y_test.tolist()[:3] == [1, 2, 0]
+    assert stored.class_names == ["entailment", "neutral", "contradiction"]  # as on the hub
+    assert stored.y_test.tolist()[:3] == [0, 1, 2]
     assert "N=30 M=7 D=16 C=3 float16" in out
     assert f"next: jaxal run --dataset mnli --store {tmp_path}" in out
 
@@ -173,7 +173,7 @@ def test_rows_as_the_labeling_engineer_has_them(worker, bert, tmp_path):
 
 def test_splits_with_unlike_endings_get_one_warning(worker, bert, tmp_path):
     train = write_csv(tmp_path / "train.csv", ["text", "y"], ["the card", "my card"], ["0", "1"])
-    test = write_csv(tmp_path / "test.csv", ["text", "y"], ["the card.", "my card."], ["0", "1"])
+    test = write_csv(tmp_path / "test.csv", ["text", "y"], ["a card.", "my old card."], ["0", "1"])
     arguments = ["--name", "toy", "--train", train, "--test", test, "--text-column", "text", "--label-column", "y"]
     arguments += ["--model", bert, "--store", tmp_path]
     _, err = extract(worker, *arguments)
@@ -183,7 +183,7 @@ def test_splits_with_unlike_endings_get_one_warning(worker, bert, tmp_path):
     stored = store.read(tmp_path / "toy" / "stripped")
     assert "Warning" not in err
     assert f"next: jaxal run --dataset toy --model stripped --store {tmp_path}" in out
-    np.testing.assert_array_equal(stored.X, stored.X_test)
+    assert store.texts(stored.path, split="test") == ["a card", "my old card"]
 
 
 def test_a_vector_that_is_not_finite_stops_the_run(worker, bert, tmp_path):

@@ -14,10 +14,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from jaxal_extract import ExtractError
+from jaxal_extract.labels import number_labels
 from jaxal_extract.parquet import class_names
-from jaxal_extract.splits import Columns, Split, choose_columns, number_labels, read_split, strip_end, unlike_endings
+from jaxal_extract.splits import Cleaning, Columns, Split, choose_columns, read_split, strip_end
 from jaxal_extract.tables import header, read_columns
 from jaxal_extract.tasks import TASKS
+from jaxal_extract.text_checks import unlike_endings
 
 
 def write_csv(path, names, *columns):
@@ -282,11 +284,11 @@ def test_labels_of_any_length():
 
 def test_rows_without_text_and_ids_that_repeat(tmp_path):
     path = write_csv(tmp_path / "t.csv", ["a", "b", "id"], ["x", "", "x"], ["x", "y", " "], ["1", "2", "1"])
-    assert read_split(path, Columns(["a", "b"], None, None), "").texts == [["x", "", "x"], ["x", "y", " "]]
+    assert read_split(path, Columns(["a", "b"], None, None), Cleaning()).texts == [["x", "", "x"], ["x", "y", " "]]
     with pytest.raises(ExtractError, match="row 3 has no text in b"):
-        read_split(path, Columns(["b"], None, None), "")
+        read_split(path, Columns(["b"], None, None), Cleaning())
     with pytest.raises(ExtractError, match="rows 1 and 3 have the same id '1'"):
-        read_split(path, Columns(["a", "b"], None, "id"), "")
+        read_split(path, Columns(["a", "b"], None, "id"), Cleaning())
 
 
 def test_strip_end():
