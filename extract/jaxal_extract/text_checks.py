@@ -66,9 +66,9 @@ def unlike_task(name: str, task: Task, train: Split) -> str | None:
     labels = sorted(set(train.labels or []) - {""})
     if not labels:
         return None
-    shown = ", ".join(label[:30] for label in labels[:3])
+    shown, classes = ", ".join(label[:30] for label in labels[:3]), _listed(list(task.classes))
     return (
-        f"{train.source} has labels like {shown}, which are neither the classes of {name} ({_listed(list(task.classes))}) "
+        f"{train.source} has labels like {shown}, which are neither the classes of {name} ({classes}) "
         f"nor their numbers, 0 to {len(task.classes) - 1}: they are kept, in sorted order, which is not that of the hub"
     )
 
