@@ -3,6 +3,8 @@
 Functions here run in a process of their own, which may load torch and whose environment says where the cache is.
 """
 
+import contextlib
+import io
 import json
 import os
 from hashlib import sha256
@@ -28,7 +30,12 @@ ROWS = {
         [("A probe lands on a moon.", 3), ("Rates stay.", 2)],
     ),
     "banking77": (
-        [("where is my new card", 11), ("refund is not there", 51), ("why was it reverted?", 53), ("how old must i be", 1)],
+        [
+            ("where is my new card", 11),
+            ("refund is not there", 51),
+            ("why was it reverted?", 53),
+            ("how old must i be", 1),
+        ],
         [("is my card on its way", 11), ("the rate is wrong", 32)],
     ),
     "dbpedia": (
@@ -36,11 +43,18 @@ ROWS = {
         [(" Brook Hall is a school.", 1), (" Elm Lake is a lake.", 7)],
     ),
     "fnc1": (
-        [("Bridge to close", "The bridge will close,\nthe town says.", "agree"), ("Cat elected", "No cat ran.", "disagree")],
-        [("Rain ahead", "A recipe for soup: take \"one\" onion.", "unrelated"), ("NA", "nan", "discuss")],
+        [
+            ("Bridge to close", "The bridge will close,\nthe town says.", "agree"),
+            ("Cat elected", "No cat ran.", "disagree"),
+        ],
+        [("Rain ahead", 'A recipe for soup: take "one" onion.', "unrelated"), ("NA", "nan", "discuss")],
     ),
     "mnli": (
-        [("He left early.", "He stayed.", 2), ("Two dogs run.", "Animals move.", 0), ("She reads.", "She reads Proust.", 1)],
+        [
+            ("He left early.", "He stayed.", 2),
+            ("Two dogs run.", "Animals move.", 0),
+            ("She reads.", "She reads Proust.", 1),
+        ],
         [("It snows.", "It is July.", 1), ("The shop is shut.", "It is open.", 2)],
     ),
     "qnli": (
@@ -49,12 +63,20 @@ ROWS = {
     ),
     "sst2": ([("a dull hour ", 0), ("bright and warm ", 1)], [("I would watch it again.", 1), ("Never again.", 0)]),
     "trec6": (
-        [("What does NATO mean ?", 0), ("Who painted it ?", 3), ("What is a quark ?", 2), ("How many moons are there ?", 5)],
+        [
+            ("What does NATO mean ?", 0),
+            ("Who painted it ?", 3),
+            ("What is a quark ?", 2),
+            ("How many moons are there ?", 5),
+        ],
         [("Where is Lima ?", 4), ("What bird is blue ?", 1)],
     ),
-    "wikitalk": ([("Thanks for the edit.", 0), ("You are a fool.", 1), ("See the talk page.", 0)], [("Go away, idiot.", 1)]),
+    "wikitalk": (
+        [("Thanks for the edit.", 0), ("You are a fool.", 1), ("See the talk page.", 0)],
+        [("Go away, idiot.", 1)],
+    ),
     "yelp5": (
-        [("Cold soup.\\n\\nNever \\\"again\\\".", 0), ("Fine.", 2), ("Lovely people.", 4)],
+        [('Cold soup.\\n\\nNever \\"again\\".', 0), ("Fine.", 2), ("Lovely people.", 4)],
         [("A bit loud.\\nGood food.", 3)],
     ),
 }
@@ -72,7 +94,7 @@ def splits(name):
 def repository(name, folder, rows=None, classes=None, columns=None):
     """Write the files of a task's repository, as they lie on the hub, into `folder`; returns their names."""
     task, rows = TASKS[name], rows or splits(name)
-    columns, classes = columns or [*task.texts[0], task.labels[0]], classes or CLASSES[name]
+    columns, classes = columns or [*task.texts[0], task.labels[0]], CLASSES[name] if classes is None else classes
     names = []
     for split, part in rows.items():
         cells = dict(zip(columns, map(list, zip(*part, strict=True)), strict=True))
@@ -91,7 +113,8 @@ def repository(name, folder, rows=None, classes=None, columns=None):
     _place(folder, "README.md").write_text("---\nlicense: other\n---\n# Rows\n")
     if task.folder:  # what else GLUE has
         hidden = {task.texts[0][0]: ["?"], task.texts[0][-1]: ["?"], "label": [-1]}
-        for other in (f"{task.folder}/test_matched", f"{task.folder}/validation_mismatched", "ax/test"):
+        others = ["mnli/test_matched", "mnli/validation_mismatched"] if name == "mnli" else [f"{task.folder}/test"]
+        for other in (*others, "ax/test"):
             _write(_place(folder, f"{other}-00000-of-00001.parquet"), hidden, {"label": classes})
     if name == "fnc1":
         write_csv(_place(folder, "validation.csv"), columns, ["Left out"], ["It is not used."], ["agree"])
@@ -147,6 +170,13 @@ def read(name, n_train=None, n_test=None, cleaning=None, columns=None, **changes
     task = sized(name, n_train, n_test)._replace(**changes)
     columns = columns or Columns(list(task.texts[0]), task.labels[0], None)
     return hub.read_task(name, task, columns, cleaning or Cleaning())
+
+
+def said(*arguments):
+    """What `read` says on stderr."""
+    with contextlib.redirect_stderr(io.StringIO()) as err:
+        read(*arguments)
+    return err.getvalue()
 
 
 def command(*arguments):

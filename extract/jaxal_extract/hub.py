@@ -79,7 +79,8 @@ def _unlike(source: Path | str, found: str, expected: str) -> ExtractError:
 
 def _check_labels(name: str, task: Task, split: Split) -> None:
     """Raises ExtractError for a label that is none of the task's classes."""
-    other = sorted(set(split.labels or []) - {"", *task.classes})
+    numbers = [str(number) for number in range(len(task.classes))]
+    other = sorted(set(split.labels or []) - {"", *task.classes}, key=lambda label: (label in numbers, label))
     if other:
         row = (split.labels or []).index(other[0]) + 1
         known = f"{', '.join(task.classes[:20])}, or the numbers 0 to {len(task.classes) - 1}"
@@ -144,13 +145,15 @@ def _snapshot(name: str, task: Task) -> Path:
         raise _unreachable(name, task, "HF_HUB_OFFLINE or HF_DATASETS_OFFLINE is set")
     ask = huggingface_hub.HfApi().dataset_info
     try:
-        _within(_PATIENCE, lambda: ask(task.repository, revision=task.revision, timeout=_PATIENCE))
+        commit = _within(_PATIENCE, lambda: ask(task.repository, revision=task.revision, timeout=_PATIENCE)).sha
     except Exception as error:  # of requests, httpx or httpx2: what huggingface_hub uses depends on its version
         if cached:
             return cached
         status = getattr(getattr(error, "response", None), "status_code", None)
         why = f"the hub answers {status}" if status else f"the hub cannot be reached: {type(error).__name__}"
         raise _unreachable(name, task, why) from None
+    if cached and cached.name == commit:
+        return cached
     click.echo(f"{name}: fetching {task.repository} at {task.revision}", err=True)
     return _fetched(name, task, place)
 
