@@ -6,20 +6,16 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from jaxal_extract import ExtractError
-from jaxal_extract.labels import number_labels
 from jaxal_extract.parquet import class_names
-from jaxal_extract.splits import Cleaning, Columns, Split, choose_columns, read_split, strip_end
+from jaxal_extract.splits import Cleaning, Columns, choose_columns, clean, read_split, strip_end
 from jaxal_extract.tables import header, read_columns
 from jaxal_extract.tasks import TASKS
-from jaxal_extract.text_checks import unlike_endings
 
 
 def write_csv(path, names, *columns):
@@ -204,7 +200,7 @@ def test_a_missing_file_gets_the_closest_name(tmp_path):
         header(tmp_path / "trian.csv")
 
 
-# ---- columns, labels, texts
+# ---- columns and texts
 
 
 @pytest.mark.parametrize(
@@ -235,53 +231,6 @@ def test_columns_that_must_be_named(tmp_path):
     assert choose_columns(path, None, ["body"], None, None).label is None
 
 
-def split(labels, texts=None):
-    n = len(labels or texts[0])
-    return Split(Path("f.csv"), texts or [["x"] * n], labels, [str(i) for i in range(n)])
-
-
-def test_labels_are_numbered_by_name_or_by_value():
-    names, y, y_test = number_labels(split(["10", "9", "-1", "9"]), split(["9"]), False)
-    assert names == ["-1", "9", "10"]
-    assert y.tolist() == [2, 1, 0, 1]
-    assert y_test.tolist() == [1]
-    assert y.dtype == np.int32
-    names, y, y_test = number_labels(split(["b", "10", "B"]), None, False)
-    assert names == ["10", "B", "b"]
-    assert y.tolist() == [2, 0, 1]
-    assert y_test is None
-    assert number_labels(split(None, [["x", "x"]]), None, False)[1].tolist() == [-1, -1]
-    names, y, _ = number_labels(split(["b", "", "a"]), None, True)
-    assert names == ["a", "b"]
-    assert y.tolist() == [1, -1, 0]
-
-
-def test_labels_that_are_missing_or_new():
-    with pytest.raises(ExtractError, match=r"f.csv row 2 has no label; --unlabeled"):
-        number_labels(split(["b", ""]), None, False)
-    with pytest.raises(ExtractError, match="row 1 has the label 'c', which no row of --train has"):
-        number_labels(split(["b"]), split(["c"]), False)
-    with pytest.raises(ExtractError, match="row 2 has no label"):
-        number_labels(split(["b"]), split(["b", ""]), True)
-
-
-def test_labels_of_any_length():
-    """5,000 digits are more than Python makes a number of; sorted as names they are labels like others."""
-    huge = "9" * 5000
-    names, y, _ = number_labels(split([huge, "10", "9"]), None, False)
-    assert names == ["10", "9", huge]
-    assert y.tolist() == [2, 0, 1]
-    names, _, _ = number_labels(split(["1" + "0" * 100, "2" + "0" * 99]), None, False)
-    assert names == ["2" + "0" * 99, "1" + "0" * 100]
-    names, _, _ = number_labels(split(["x" * 1_000_000, "a"]), None, False)
-    assert names == ["a", "x" * 1_000_000]
-    for label in (huge, "x" * 1_000_000, "two\nlines"):
-        with pytest.raises(ExtractError, match="which no row of --train has") as e:
-            number_labels(split(["b"]), split([label]), False)
-        assert len(str(e.value)) < 200
-        assert "\n" not in str(e.value)
-
-
 def test_rows_without_text_and_ids_that_repeat(tmp_path):
     path = write_csv(tmp_path / "t.csv", ["a", "b", "id"], ["x", "", "x"], ["x", "y", " "], ["1", "2", "1"])
     assert read_split(path, Columns(["a", "b"], None, None), Cleaning()).texts == [["x", "", "x"], ["x", "y", " "]]
@@ -299,8 +248,9 @@ def test_strip_end():
     assert strip_end("It is lost. ", "") == "It is lost. "
 
 
-def test_unlike_endings():
-    cut, whole = ["It is lost "] * 4, ["It is lost. "] * 3 + ["Is it?"]
-    assert "0% of the train texts and 75% of the test texts" in unlike_endings(split(None, [cut]), split(None, [whole]))
-    assert unlike_endings(split(None, [whole, cut]), split(None, [whole, whole]))
-    assert unlike_endings(split(None, [whole]), split(None, [whole])) is None
+def test_clean():
+    r"""Escapes come first: a line break that was one of `\n` is whitespace to what strips."""
+    assert clean(r"a\nb \"c\" d\te\\", Cleaning(unescape=True)) == 'a\nb "c" d\\te\\\\'
+    assert clean(r"\n a.\n", Cleaning(".", True, True)) == "a"
+    assert clean(" a. ", Cleaning()) == " a. "
+    assert clean(" a. ", Cleaning(strip_start=True)) == "a. "
