@@ -201,6 +201,15 @@ def test_rows_without_label_or_text_are_left_out_and_counted(altered):
     assert "train: 1 rows without a text are left out" in said
 
 
+def test_a_cache_without_a_split_is_no_cache_of_the_task(altered):
+    put, call = altered
+    snapshot = put("sst2")
+    for link in snapshot.rglob("validation-*"):
+        link.unlink()
+    with pytest.raises(ExtractError, match=r"sst2 is nyu-mll/glue at .*, which .* does not have \(HF_HUB_OFFLINE or"):
+        call(hub_texts.read, "sst2")
+
+
 def test_cleaning(offline):
     assert offline(hub_texts.read, "dbpedia").train.texts[0][0] == " Elmwood Mills is a maker of paper."
     cleaned = offline(hub_texts.read, "dbpedia", cleaning=Cleaning(strip_start=True))
@@ -244,6 +253,8 @@ ONE, TWO = "-00000-of-00001.parquet", ["a/train-00000-of-00002-0af3.parquet", "a
         ("mnli", "validation", [], [f"mnli/validation_matched{ONE}", f"mnli_matched/validation{ONE}"]),
         ("qnli", "train", [f"qnli/train{ONE}"], [f"mnli/train{ONE}"]),
         (None, "train", [], [f"mnli/train{ONE}", f"qnli/train{ONE}"]),  # which of them?
+        (None, "train", [], ["a/train/0000.parquet", "b/train/0000.parquet"]),
+        (None, "train", [], ["train.csv", "old/train.csv"]),
     ],
 )
 def test_which_files_hold_a_split(folder, split, found, others):
@@ -436,5 +447,6 @@ def test_without_a_network_it_fails_within_ten_seconds_with_one_line(bert, tmp_p
     assert seconds < 10
     assert done.stderr.count("\n") == 1
     assert "nyu-mll/glue at bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c" in done.stderr
+    assert ("OFFLINE is set" if "offline" in why else "the hub cannot be reached: ") in done.stderr
     assert "--train FILE --test FILE, or set HF_HOME to a cache that has it" in done.stderr
     assert not (tmp_path / "mnli").exists()

@@ -161,6 +161,10 @@ def test_classes_with_few_rows_or_none():
         "2 of 5 classes have no row in train: no, none",
         "2 of 5 classes have no row in test: many, no",
     ]
+    assert [warning[:20] for warning in of_labels([*names, "no"], y, None)] == [
+        "1 of 4 classes have ",
+        "the classes are very",
+    ]
     letters = list("abcdefg")
     assert list(of_labels(letters, np.array([0]), None)) == ["6 of 7 classes have no row in train: b, c, d, e, f, ..."]
     assert list(of_labels(names, np.full(9, -1), None)) == ["3 of 3 classes have no row in train: many, few, some"]

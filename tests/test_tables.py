@@ -80,6 +80,13 @@ def test_class_numbers_of_a_parquet_file_become_its_names(tmp_path):
         assert read_columns(path, ["label"]) == [["7"]]
 
 
+def raising(error):
+    def function(*arguments):
+        raise error
+
+    return function
+
+
 def broken_text():
     """A column whose second row is no UTF-8, which pyarrow does not look at."""
     buffers = pa.array([b"fine", b"\xff", b"fine"]).buffers()
@@ -111,6 +118,10 @@ def test_parquet_that_is_none_or_was_cut(tmp_path):
         with pytest.raises(ExtractError, match=r"t.parquet cannot be read") as caught:
             read_columns(path, ["text"])
         assert "\n" not in str(caught.value)
+    with pytest.MonkeyPatch.context() as patch:  # not every error of Arrow is a ValueError or an OSError
+        patch.setattr(pq, "ParquetFile", raising(pa.ArrowNotImplementedError("no such\ncodec")))
+        with pytest.raises(ExtractError, match=r"t.parquet cannot be read as Parquet \(no such codec\)"):
+            header(path)
     pq.write_table(pa.Table.from_arrays([pa.array(["x"]), pa.array(["y"])], names=["text", "text"]), path)
     with pytest.raises(ExtractError, match="has the column 'text' 2 times"):
         read_columns(path, ["text"])

@@ -32,7 +32,7 @@ def of_labels(names: Sequence[str], y: np.ndarray, y_test: np.ndarray | None) ->
         if empty:
             yield f"{len(empty)} of {len(names)} classes have no row in {split}: {_listed(empty)}"
         few, many = int(np.argmin(np.where(counts, counts, counts.max()))), int(np.argmax(counts))
-        if split == "train" and counts[many] > _UNEVEN * counts[few] > 0:
+        if split == "train" and counts[many] > _UNEVEN * counts[few]:
             yield (
                 f"the classes are very uneven: {names[many]} has {counts[many]:,} rows of train, {names[few]} has "
                 f"{counts[few]:,}; accuracy hides the small ones, look at macro-F1 and balanced accuracy too"
