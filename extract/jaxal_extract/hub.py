@@ -30,8 +30,13 @@ def read_task(name: str, task: Task, columns: Columns, cleaning: Cleaning) -> Te
     columns, sizes or classes than the task.
     """
     folder = _snapshot(name, task)
-    sizes = ((task.train, task.facts.n_train), ((task.test,), task.facts.n_test))
-    splits = [_read(name, task, folder, names, size, columns, cleaning) for names, size in sizes]
+    splits = []
+    for parts, size in ((task.train, task.facts.n_train), ((task.test,), task.facts.n_test)):
+        files = [folder / file for part in parts for file in split_files(_listed(folder), task.folder, part)]
+        split = join_files(files, columns, cleaning, f"{task.repository}@{folder.name[:10]} {'+'.join(parts)}")
+        if len(split.ids) != size:
+            raise _unlike(split, f"{len(split.ids):,} rows", f"{name} has {size:,}")
+        splits.append(_with_our_names(name, task, split, files[0], columns.label))
     classes = None
     if columns.label in task.labels:  # and not another column that was asked for
         splits, classes = name_classes(task, splits)
@@ -42,38 +47,35 @@ def read_task(name: str, task: Task, columns: Columns, cleaning: Cleaning) -> Te
     return Texts(train, test, classes, about)
 
 
-def _read(
-    name: str, task: Task, folder: Path, splits: Sequence[str], size: int, columns: Columns, cleaning: Cleaning
-) -> Split:
-    """Splits of a repository as one, with our names of classes that are known by number only."""
-    source = f"{task.repository}@{folder.name[:10]} {'+'.join(splits)}"
-    files = [folder / file for split in splits for file in split_files(_listed(folder), task.folder, split)]
-    read = join_files(files, columns, cleaning, source)
-    if len(read.ids) != size:
-        raise _unlike(source, f"{len(read.ids):,} rows", f"{name} has {size:,}")
-    names = parquet.class_names(files[0], columns.label) if parquet.is_parquet(files[0]) and columns.label else None
-    if names is None or columns.label not in task.labels:
-        return read
+def _with_our_names(name: str, task: Task, split: Split, file: Path, label: str | None) -> Split:
+    """The split with our names of classes that are known by number only.
+
+    Raises ExtractError if `file`, one of its own, names other classes than the task.
+    """
+    if label not in task.labels or not parquet.is_parquet(file) or (names := parquet.class_names(file, label)) is None:
+        return split
     if task.by_number and len(names) == len(task.classes):
-        return rename(read, dict(zip(names, task.classes, strict=True)))
+        return rename(split, dict(zip(names, task.classes, strict=True)))
     lacking, unknown = _without(task.classes, names), _without(names, task.classes)
     if lacking or unknown:
         raise _unlike(
-            source,
-            f"{len(names)} classes" + (f" (among them {', '.join(unknown[:5])})" if unknown else ""),
-            f"{name} has {len(task.classes)}" + (f" (among them {', '.join(lacking[:5])})" if lacking else ""),
+            split, f"{len(names)} classes{_listing(unknown)}", f"{name} has {len(task.classes)}{_listing(lacking)}"
         )
-    return read
+    return split
 
 
 def _without(names: Sequence[str], others: Sequence[str]) -> list[str]:
     return [name for name in names if name not in others]
 
 
-def _unlike(source: Path | str, found: str, expected: str) -> ExtractError:
+def _listing(names: list[str]) -> str:
+    return f" (among them {', '.join(names[:5])})" if names else ""
+
+
+def _unlike(split: Split, found: str, expected: str) -> ExtractError:
     return ExtractError(
-        f"{source} has {found} where {expected}: if these are the texts that you want, give their files with --train "
-        "FILE --test FILE"
+        f"{split.source} has {found} where {expected}: if these are the texts that you want, give their files with "
+        "--train FILE --test FILE"
     )
 
 
@@ -84,7 +86,7 @@ def _check_labels(name: str, task: Task, split: Split) -> None:
     if other:
         row = (split.labels or []).index(other[0]) + 1
         known = f"{', '.join(task.classes[:20])}, or the numbers 0 to {len(task.classes) - 1}"
-        raise _unlike(split.source, f"the label {other[0][:60]!r} in row {row}", f"{name} has {known}")
+        raise _unlike(split, f"the label {other[0][:60]!r} in row {row}", f"{name} has {known}")
 
 
 def _usable(split: Split) -> tuple[Split, dict[str, int]]:
