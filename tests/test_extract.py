@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from small import jaxal_command
-from test_tables import write_csv
+from test_tables import write_csv, write_parquet
 from tiny_bert import make_bert, plain_vectors, pooled, run_main, sentences
 
 from jaxal.data import store
@@ -114,8 +114,8 @@ def test_pairs(worker, tmp_path, separator):
     np.testing.assert_allclose(stored.X, expected, atol=2e-3, rtol=2e-3)
     np.testing.assert_array_equal(stored.X_test, stored.X[:7])
     assert store.texts(stored.path, [3]) == [f"{a[3]}\n{b[3]}"]
-    assert stored.class_names == ["contradiction", "entailment", "neutral"]
-    assert stored.y_test.tolist()[:3] == [1, 2, 0]
+    assert stored.class_names == ["entailment", "neutral", "contradiction"]  # as on the hub
+    assert stored.y_test.tolist()[:3] == [0, 1, 2]
     assert "N=30 M=7 D=16 C=3 float16" in out
     assert f"next: jaxal run --dataset mnli --store {tmp_path}" in out
 
@@ -176,7 +176,7 @@ def test_rows_as_the_labeling_engineer_has_them(worker, bert, tmp_path):
 
 def test_splits_with_unlike_endings_get_one_warning(worker, bert, tmp_path):
     train = write_csv(tmp_path / "train.csv", ["text", "y"], ["the card", "my card"], ["0", "1"])
-    test = write_csv(tmp_path / "test.csv", ["text", "y"], ["the card.", "my card."], ["0", "1"])
+    test = write_csv(tmp_path / "test.csv", ["text", "y"], ["a card.", "my old card."], ["0", "1"])
     arguments = ["--name", "toy", "--train", train, "--test", test, "--text-column", "text", "--label-column", "y"]
     arguments += ["--model", bert, "--store", tmp_path]
     _, err = extract(worker, *arguments)
@@ -186,7 +186,46 @@ def test_splits_with_unlike_endings_get_one_warning(worker, bert, tmp_path):
     stored = store.read(tmp_path / "toy" / "stripped")
     assert "Warning" not in err
     assert f"next: jaxal run --dataset toy --model stripped --store {tmp_path}" in out
-    np.testing.assert_array_equal(stored.X, stored.X_test)
+    assert store.texts(stored.path, split="test") == ["a card", "my old card"]
+
+
+def test_what_is_legal_and_most_often_a_mistake_is_warned_of(worker, bert, tmp_path):
+    texts, labels = ["the card", "my card", "a card"], ["b", "a", "b"]
+    train = write_csv(tmp_path / "train.csv", ["text", "y"], texts, labels)
+    test = write_csv(tmp_path / "test.csv", ["text", "y"], ["The card!", "my old card"], ["b", "b"])
+    arguments = ["--name", "toy", "--train", train, "--test", test, "--text-column", "text", "--label-column", "y"]
+    arguments += ["--model", bert, "--store", tmp_path]
+    _, err = extract(worker, *arguments)
+    assert "Warning: 1 of the 2 test texts (50.0%) are in train too" in err
+    assert "Warning: 1 of 2 classes have no row in test: a" in err
+    assert err.count("Warning") == 2
+    write_csv(train, ["text", "y"], texts, ["c", "a", "c"])
+    _, err = extract(worker, *arguments[:4], *arguments[6:], "--as", "other")
+    assert f"Warning: {tmp_path / 'toy' / 'tiny'} has other classes (b where c is here)" in err
+    write_csv(train, ["sentence", "label"], texts, ["5", "6", "5"])
+    _, err = extract(worker, "--name", "sst2", "--train", train, "--model", bert, "--store", tmp_path)
+    assert "train.csv has labels like 5, 6, which are neither the classes of sst2 (negative, positive)" in err
+    assert store.read(tmp_path / "sst2" / "tiny").class_names == ["5", "6"]
+    write_csv(train, ["sentence", "label"], texts, ["5", "positive", "5"])
+    code, _, err = worker(run_main, ["--name", "sst2", "--train", train, "--model", bert, "--store", tmp_path])
+    assert code == 2
+    assert "train.csv row 1 has the label '5', which is no class of the task (negative, positive)" in err
+
+
+def test_parquet_in_and_escapes_undone(worker, bert, tmp_path):
+    train = write_parquet(
+        tmp_path / "t.parquet", {"text": [r"the\ncard", "my card"], "y": [1, 0]}, {"y": ["new", "lost"]}
+    )
+    arguments = ["--name", "toy", "--train", train, "--text-column", "text", "--label-column", "y", "--store", tmp_path]
+    extract(worker, *arguments, "--model", bert)
+    plain = store.read(tmp_path / "toy" / "tiny")
+    assert (plain.class_names, plain.y.tolist()) == (["lost", "new"], [0, 1])
+    assert "unescape" not in plain.manifest["settings"]  # as in pools of before
+    code, _, err = worker(run_main, [*arguments, "--model", bert, "--unescape"])
+    assert code == 2
+    assert "unescape: null -> true" in err
+    extract(worker, *arguments, "--model", bert, "--unescape", "--as", "unescaped")
+    assert store.texts(tmp_path / "toy" / "unescaped") == ["the\ncard", "my card"]
 
 
 def test_a_vector_that_is_not_finite_stops_the_run(worker, bert, tmp_path):

@@ -29,7 +29,11 @@ from jaxal_extract.folder import read_folder
         (["--name", "toy", "--prompt", "caf\udce9 "], "--prompt is not valid UTF-8"),
         (["--name", "toy", "--strip-final", "\udce9"], "--strip-final is not valid UTF-8"),
         (["--name", "toy"], "--train FILE is needed"),
-        (["--name", "mnli"], "loading mnli from the hub is not available yet"),
+        (
+            ["--name", "mnlii"],
+            "or as --name a task of the study, which is read from the Hugging Face hub (did you mean mnli?)",
+        ),
+        (["--name", "mnli", "--test", "t.csv"], "--test FILE needs --train FILE"),
         (["--name", "toy", "--train", "none.csv"], "there is no file none.csv"),
         (["--name", "toy", "--train", "t.csv"], "--text-column; its columns are: text, y"),
         (["--train", "t.csv", "--text-column", "txt"], "no column 'txt' (did you mean text?)"),

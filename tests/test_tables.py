@@ -6,13 +6,14 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
-import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from jaxal_extract import ExtractError
-from jaxal_extract.splits import Columns, Split, choose_columns, number_labels, read_split, strip_end, unlike_endings
+from jaxal_extract.parquet import class_names
+from jaxal_extract.splits import Cleaning, Columns, choose_columns, clean, read_split, strip_end
 from jaxal_extract.tables import header, read_columns
 from jaxal_extract.tasks import TASKS
 
@@ -41,6 +42,91 @@ def test_every_format_gives_the_same_cells(tmp_path, kind, content, packed):
     path.write_bytes(gzip.compress(content.encode()) if packed else content.encode())
     assert header(path) == ["text", "label"]
     assert read_columns(path, ["label", "text"]) == [["1", "2", "3", "4"], [text for text, _ in ROWS]]
+
+
+def write_parquet(path, columns, classes=None):
+    """As `datasets` writes it: `classes` maps a column to the names of its classes."""
+    features = {name: {"names": names, "_type": "ClassLabel"} for name, names in (classes or {}).items()}
+    table = pa.table(columns).replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    pq.write_table(table, path)
+    return path
+
+
+def test_parquet_gives_the_same_cells(tmp_path):
+    texts = [text or None for text, _ in ROWS]
+    for kind in (pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())):
+        for labels in ([1, 2, 3, 4], ["1", "2", "3", "4"]):
+            path = write_parquet(tmp_path / "t.parquet", {"text": pa.array(texts, kind), "label": labels})
+            assert header(path) == ["text", "label"]
+            assert read_columns(path, ["label", "text"]) == [["1", "2", "3", "4"], [text for text, _ in ROWS]]
+    path = write_parquet(tmp_path / "t.PARQUET", {"text": [1.5, None], "label": [True, False], "none": [None, None]})
+    assert read_columns(path, ["text", "label", "none"]) == [["1.5", ""], ["true", "false"], ["", ""]]
+
+
+def test_class_numbers_of_a_parquet_file_become_its_names(tmp_path):
+    columns = {"text": ["x"] * 4, "label": [1, 0, None, -1], "fine": [3, 2, 1, 0]}
+    path = write_parquet(tmp_path / "t.parquet", columns, {"label": ["zebra", "ant"]})
+    assert class_names(path, "label") == ["zebra", "ant"]
+    assert class_names(path, "fine") is None
+    assert read_columns(path, ["label", "fine"]) == [["ant", "zebra", "", ""], ["3", "2", "1", "0"]]
+    write_parquet(path, {"label": [0, 2]}, {"label": ["zebra", "ant"]})
+    with pytest.raises(ExtractError, match=r"t.parquet row 2 has 2 in 'label', but the file names 2 classes"):
+        read_columns(path, ["label"])
+    write_parquet(path, {"label": [0, -2]}, {"label": ["zebra", "ant"]})
+    with pytest.raises(ExtractError, match="row 2 has -2"):
+        read_columns(path, ["label"])
+    for written in (b"[]", b"x", b"[" * 100_000, b'{"info": {"features": {"label": {"names": 3}}}}'):
+        pq.write_table(pa.table({"label": [7]}).replace_schema_metadata({"huggingface": written}), path)
+        assert read_columns(path, ["label"]) == [["7"]]
+
+
+def raising(error):
+    def function(*arguments):
+        raise error
+
+    return function
+
+
+def broken_text():
+    """A column whose second row is no UTF-8, which pyarrow does not look at."""
+    buffers = pa.array([b"fine", b"\xff", b"fine"]).buffers()
+    return pa.Array.from_buffers(pa.string(), 3, buffers)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"text": broken_text()}, "row 2 is not UTF-8 in 'text'"),
+        ({"text": [["x"]]}, "holds list<.*> in 'text', not texts"),
+        ({"text": [b"x"]}, "holds binary in 'text', not texts"),
+        ({"txt": ["x"]}, r"has no column 'text' \(did you mean txt\?\); its columns are: txt"),
+        ({"text": pa.array([], pa.string())}, "has a header but no rows"),
+    ],
+)
+def test_broken_parquet_is_named(tmp_path, columns, message):
+    path = write_parquet(tmp_path / "t.parquet", columns)
+    with pytest.raises(ExtractError, match=message) as caught:
+        read_columns(path, ["text"])
+    assert str(path) in str(caught.value)
+
+
+def test_parquet_that_is_none_or_was_cut(tmp_path):
+    path = write_parquet(tmp_path / "t.parquet", {"text": ["x" * 100] * 5, "label": [1] * 5})
+    whole = path.read_bytes()
+    for content in (b"", b"text,label\nx,1\n", whole[:-30], b"PAR1" + b"\xff" * 60 + whole[64:]):
+        path.write_bytes(content)
+        with pytest.raises(ExtractError, match=r"t.parquet cannot be read") as caught:
+            read_columns(path, ["text"])
+        assert "\n" not in str(caught.value)
+    with pytest.MonkeyPatch.context() as patch:  # not every error of Arrow is a ValueError or an OSError
+        patch.setattr(pq, "ParquetFile", raising(pa.ArrowNotImplementedError("no such\ncodec")))
+        with pytest.raises(ExtractError, match=r"t.parquet cannot be read as Parquet \(no such codec\)"):
+            header(path)
+    pq.write_table(pa.Table.from_arrays([pa.array(["x"]), pa.array(["y"])], names=["text", "text"]), path)
+    with pytest.raises(ExtractError, match="has the column 'text' 2 times"):
+        read_columns(path, ["text"])
+    with pytest.raises(ExtractError, match=r"no file .*tt.parquet \(did you mean t.parquet\?\)"):
+        header(tmp_path / "tt.parquet")
 
 
 def test_csv_keeps_newlines_in_quotes_and_long_texts(tmp_path):
@@ -95,9 +181,11 @@ def test_a_column_that_is_not_read_may_be_there_twice(tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs FIFOs")
-@pytest.mark.parametrize("name", ["fifo.csv", "folder.csv", "null.csv", "loop.csv", "x" * 300 + ".csv", "a\0b.csv"])
+@pytest.mark.parametrize(
+    "name", ["fifo.csv", "fifo.parquet", "folder.csv", "null.csv", "loop.csv", "x" * 300 + ".csv", "a\0b.csv"]
+)
 def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path, name):
-    os.mkfifo(tmp_path / "fifo.csv")
+    os.mkfifo(tmp_path / "fifo.csv"), os.mkfifo(tmp_path / "fifo.parquet")
     (tmp_path / "folder.csv").mkdir()
     (tmp_path / "null.csv").symlink_to("/dev/null")
     (tmp_path / "loop.csv").symlink_to("loop.csv")
@@ -123,7 +211,7 @@ def test_a_missing_file_gets_the_closest_name(tmp_path):
         header(tmp_path / "trian.csv")
 
 
-# ---- columns, labels, texts
+# ---- columns and texts
 
 
 @pytest.mark.parametrize(
@@ -154,60 +242,13 @@ def test_columns_that_must_be_named(tmp_path):
     assert choose_columns(path, None, ["body"], None, None).label is None
 
 
-def split(labels, texts=None):
-    texts = texts or [["x"] * len(labels)]
-    return Split(Path("f.csv"), texts, labels, [str(i) for i in range(len(texts[0]))])
-
-
-def test_labels_are_numbered_by_name_or_by_value():
-    names, y, y_test = number_labels(split(["10", "9", "-1", "9"]), split(["9"]), False)
-    assert names == ["-1", "9", "10"]
-    assert y.tolist() == [2, 1, 0, 1]
-    assert y_test.tolist() == [1]
-    assert y.dtype == np.int32
-    names, y, y_test = number_labels(split(["b", "10", "B"]), None, False)
-    assert names == ["10", "B", "b"]
-    assert y.tolist() == [2, 0, 1]
-    assert y_test is None
-    assert number_labels(split(None, [["x", "x"]]), None, False)[1].tolist() == [-1, -1]
-    names, y, _ = number_labels(split(["b", "", "a"]), None, True)
-    assert names == ["a", "b"]
-    assert y.tolist() == [1, -1, 0]
-
-
-def test_labels_that_are_missing_or_new():
-    with pytest.raises(ExtractError, match=r"f.csv row 2 has no label; --unlabeled"):
-        number_labels(split(["b", ""]), None, False)
-    with pytest.raises(ExtractError, match="row 1 has the label 'c', which no row of --train has"):
-        number_labels(split(["b"]), split(["c"]), False)
-    with pytest.raises(ExtractError, match="row 2 has no label"):
-        number_labels(split(["b"]), split(["b", ""]), True)
-
-
-def test_labels_of_any_length():
-    """5,000 digits are more than Python makes a number of; sorted as names they are labels like others."""
-    huge = "9" * 5000
-    names, y, _ = number_labels(split([huge, "10", "9"]), None, False)
-    assert names == ["10", "9", huge]
-    assert y.tolist() == [2, 0, 1]
-    names, _, _ = number_labels(split(["1" + "0" * 100, "2" + "0" * 99]), None, False)
-    assert names == ["2" + "0" * 99, "1" + "0" * 100]
-    names, _, _ = number_labels(split(["x" * 1_000_000, "a"]), None, False)
-    assert names == ["a", "x" * 1_000_000]
-    for label in (huge, "x" * 1_000_000, "two\nlines"):
-        with pytest.raises(ExtractError, match="which no row of --train has") as e:
-            number_labels(split(["b"]), split([label]), False)
-        assert len(str(e.value)) < 200
-        assert "\n" not in str(e.value)
-
-
 def test_rows_without_text_and_ids_that_repeat(tmp_path):
     path = write_csv(tmp_path / "t.csv", ["a", "b", "id"], ["x", "", "x"], ["x", "y", " "], ["1", "2", "1"])
-    assert read_split(path, Columns(["a", "b"], None, None), "").texts == [["x", "", "x"], ["x", "y", " "]]
+    assert read_split(path, Columns(["a", "b"], None, None), Cleaning()).texts == [["x", "", "x"], ["x", "y", " "]]
     with pytest.raises(ExtractError, match="row 3 has no text in b"):
-        read_split(path, Columns(["b"], None, None), "")
+        read_split(path, Columns(["b"], None, None), Cleaning())
     with pytest.raises(ExtractError, match="rows 1 and 3 have the same id '1'"):
-        read_split(path, Columns(["a", "b"], None, "id"), "")
+        read_split(path, Columns(["a", "b"], None, "id"), Cleaning())
 
 
 def test_strip_end():
@@ -218,10 +259,9 @@ def test_strip_end():
     assert strip_end("It is lost. ", "") == "It is lost. "
 
 
-def test_unlike_endings():
-    cut, whole = ["It is lost "] * 4, ["It is lost. "] * 3 + ["Is it?"]
-    warning = unlike_endings(split(None, [cut]), split(None, [whole]))
-    assert warning
-    assert "0% of the train texts and 75% of the test texts" in warning
-    assert unlike_endings(split(None, [whole, cut]), split(None, [whole, whole]))
-    assert unlike_endings(split(None, [whole]), split(None, [whole])) is None
+def test_clean():
+    r"""Escapes come first: a line break that was one of `\n` is whitespace to what strips."""
+    assert clean(r"a\nb \"c\" d\te\\", Cleaning(unescape=True)) == 'a\nb "c" d\\te\\\\'
+    assert clean(r"\n a.\n", Cleaning(".", True, True)) == "a"
+    assert clean(" a. ", Cleaning()) == " a. "
+    assert clean(" a. ", Cleaning(strip_start=True)) == "a. "

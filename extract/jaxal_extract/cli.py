@@ -12,6 +12,7 @@ from jaxal_extract.devices import DTYPES
 from jaxal_extract.encoder import Options
 from jaxal_extract.extraction import Job, extract
 from jaxal_extract.pooling import POOLINGS
+from jaxal_extract.tables import FORMATS
 from jaxal_extract.tasks import TASKS
 
 _FILE = click.Path(path_type=Path)
@@ -19,8 +20,13 @@ _POSITIVE = click.IntRange(min=1)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--name", required=True, help=f"Name of the dataset in the store. Its own columns: {', '.join(TASKS)}.")
-@click.option("--train", type=_FILE, help="Texts of the pool: .csv, .tsv (unquoted) or .jsonl, also with .gz.")
+@click.option(
+    "--name",
+    required=True,
+    help="Name of the dataset in the store. A task of the study knows its columns and classes, and is read from the "
+    f"Hugging Face hub or its cache without --train: {', '.join(TASKS)}.",
+)
+@click.option("--train", type=_FILE, help=f"Texts of the pool: {FORMATS} (TSV is not quoted).")
 @click.option("--test", type=_FILE, help="Texts to measure accuracy on; without them there are no learning curves.")
 @click.option("--text-column", "text_columns", multiple=True, help="Column with the text; twice for pairs of texts.")
 @click.option("--label-column", help="Column with the label; without it the pool is unlabeled.")
@@ -28,6 +34,9 @@ _POSITIVE = click.IntRange(min=1)
 @click.option("--unlabeled", is_flag=True, help="Allow rows of --train without a label.")
 @click.option(
     "--strip-final", default="", metavar="CHARS", help="Cut these characters, and blanks, from the texts' ends."
+)
+@click.option(
+    "--unescape", is_flag=True, help=r"Make line breaks of \n and quotes of \", which yelp5 has in its texts."
 )
 @click.option(
     "--model",

@@ -10,12 +10,15 @@ import click
 
 from jaxal.data import store
 from jaxal.data.format import NAME_RULE, is_name
-from jaxal_extract import ExtractError, sanity
+from jaxal.errors import did_you_mean
+from jaxal_extract import ExtractError, hub, sanity, text_checks
 from jaxal_extract.encoder import Chosen, Options
+from jaxal_extract.labels import name_classes, number_labels
 from jaxal_extract.models import choose
 from jaxal_extract.progress import Progress
 from jaxal_extract.running import start
-from jaxal_extract.splits import Columns, Split, choose_columns, number_labels, read_split, unlike_endings
+from jaxal_extract.splits import Cleaning, Columns, Split, Texts, choose_columns, read_split
+from jaxal_extract.tables import FORMATS
 from jaxal_extract.tasks import TASKS
 
 
@@ -31,6 +34,7 @@ class Job:
     id_column: str | None
     unlabeled: bool
     strip_final: str
+    unescape: bool
     store_root: Path | None
     stored_as: str | None
     no_text: bool
@@ -46,16 +50,21 @@ def extract(job: Job) -> None:
     for option, text in (("--prompt", job.encoder.prompt or ""), ("--strip-final", job.strip_final)):
         if not _is_unicode(text):
             raise ExtractError(f"{option} is not valid UTF-8: give it in the encoding of your terminal")
-    train_file = _train_file(job)
-    columns = _columns(train_file, job)
+    columns = _columns(job)
     chosen = choose(job.encoder, len(columns.texts))
     model = job.stored_as or chosen.name
     _check_name(model, "--as")
-    settings = chosen.settings | {"text_columns": len(columns.texts), "strip_final": job.strip_final}
-    train_split, test_split = _read(train_file, job, columns)
-    class_names, y, y_test = number_labels(train_split, test_split, job.unlabeled)
-    train, test = _rows(train_split, y), None if test_split is None else _rows(test_split, y_test)
+    settings = chosen.settings | _text_settings(job, len(columns.texts))
     path = store.root(job.store_root) / job.name / model
+    texts = _read(job, columns)
+    train_split, test_split = texts.train, texts.test
+    class_names, y, y_test = number_labels(train_split, test_split, job.unlabeled, texts.classes)
+    _warn(
+        *text_checks.of_texts(train_split, test_split),
+        *text_checks.of_labels(class_names, y, y_test),
+        text_checks.other_order(class_names, path),
+    )
+    train, test = _rows(train_split, y), None if test_split is None else _rows(test_split, y_test)
     shown = click.format_filename(path)  # not every name of a folder can be printed
     about = {"dataset": job.name, "model": model, "settings": settings, "class_names": class_names}
     with store.open_writer(path, **about, train=train, test=test, keep_texts=not job.no_text) as writer:
@@ -64,7 +73,7 @@ def extract(job: Job) -> None:
             return
         splits = {"train": train_split} | ({} if test_split is None else {"test": test_split})
         made, rows = _write_missing(writer, chosen, splits)
-        about = writer.finish(made)
+        about = writer.finish(made | ({"texts": texts.about} if texts.about else {}))
     seconds = time.perf_counter() - started
     click.echo(
         f"{shown}: N={about['N']} M={about['M']} D={about['D']} C={len(class_names)} {about['dtype']}, "
@@ -74,18 +83,20 @@ def extract(job: Job) -> None:
     click.echo(f"next: jaxal {verb} --dataset {job.name}{_options(job, path)}")
 
 
-def _train_file(job: Job) -> Path:
-    if job.train is None:
-        if job.name in TASKS:
-            raise ExtractError(
-                f"loading {job.name} from the hub is not available yet: give --train FILE and --test FILE"
-            )
-        raise ExtractError("--train FILE is needed: a .csv, .tsv or .jsonl file, or one of these with .gz")
-    return job.train
-
-
-def _columns(train_file: Path, job: Job) -> Columns:
-    columns = choose_columns(train_file, TASKS.get(job.name), list(job.text_columns), job.label_column, job.id_column)
+def _columns(job: Job) -> Columns:
+    """The columns to read; of a task without files those of the hub."""
+    task = TASKS.get(job.name)
+    if job.train:
+        columns = choose_columns(job.train, task, list(job.text_columns), job.label_column, job.id_column)
+    elif task is None:
+        raise ExtractError(
+            f"--train FILE is needed: {FORMATS}; or as --name a task of the study, which is read from the Hugging Face "
+            f"hub{did_you_mean(job.name, TASKS)}"
+        )
+    elif job.test:
+        raise ExtractError(f"--test FILE needs --train FILE; without both, {job.name} comes from the Hugging Face hub")
+    else:
+        columns = Columns(list(job.text_columns or task.texts[0]), job.label_column or task.labels[0], job.id_column)
     if len(columns.texts) > 2:
         raise ExtractError("--text-column can be given once, or twice for pairs of texts")
     if job.test and not columns.label:
@@ -93,13 +104,29 @@ def _columns(train_file: Path, job: Job) -> Columns:
     return columns
 
 
-def _read(train_file: Path, job: Job, columns: Columns) -> tuple[Split, Split | None]:
-    train = read_split(train_file, columns, job.strip_final)
-    test = read_split(job.test, columns, job.strip_final) if job.test else None
-    warning = unlike_endings(train, test) if test else None
-    if warning:
+def _read(job: Job, columns: Columns) -> Texts:
+    task = TASKS.get(job.name)
+    cleaning = Cleaning(job.strip_final, task is not None and task.leading_blanks, job.unescape)
+    if task and job.train is None:
+        return hub.read_task(job.name, task, columns, cleaning)
+    splits = [read_split(file, columns, cleaning) for file in (job.train, job.test) if file]
+    classes = None
+    if task and columns.label in task.labels:
+        splits, classes = name_classes(task, splits)
+        _warn(None if classes else text_checks.unlike_task(job.name, task, splits[0]))
+    return Texts(splits[0], splits[1] if job.test else None, classes, {})
+
+
+def _warn(*warnings: str | None) -> None:
+    for warning in filter(None, warnings):
         click.echo(f"Warning: {warning}", err=True)
-    return train, test
+
+
+def _text_settings(job: Job, text_columns: int) -> dict:
+    """What is done to texts. Pools of before `unescape` have no such key, which the tasks that need it always have."""
+    settings: dict = {"text_columns": text_columns, "strip_final": job.strip_final}
+    escaped = job.name in TASKS and TASKS[job.name].escaped
+    return settings | ({"unescape": job.unescape} if job.unescape or escaped else {})
 
 
 def _rows(split: Split, y) -> store.Rows:

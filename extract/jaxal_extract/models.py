@@ -4,11 +4,10 @@ Revisions are commits of the Hugging Face hub. Facts come from the models' cards
 MTEB; a model that is not `checked` was run here with random weights of its architecture only.
 """
 
-import importlib
 from pathlib import Path
 
 from jaxal.errors import did_you_mean
-from jaxal_extract import ExtractError, transformer
+from jaxal_extract import ExtractError, own, server, static, transformer
 from jaxal_extract.encoder import Chosen, Options
 from jaxal_extract.transformer import Model
 
@@ -91,22 +90,19 @@ def choose(options: Options, n_text_columns: int) -> Chosen:
     """
     name = options.model
     if name.startswith("openai:"):
-        return _module("server", name).choose(options, n_text_columns)
+        return server.choose(options, n_text_columns)
     if name in MODELS:
         return transformer.choose(options, MODELS[name], n_text_columns)
-    if name in STATIC:
-        return _module("static", name).choose(options, n_text_columns)
+    if name in static.MODELS:
+        return static.choose(options, n_text_columns)
     if _is_folder(name):
         return transformer.choose(options, None, n_text_columns)
     if ":" in name and "/" not in name and "\\" not in name:
-        return _module("own", name).choose(options, n_text_columns)
+        return own.choose(options, n_text_columns)
     raise ExtractError(
-        f"there is no model {name!r}{did_you_mean(name, [*MODELS, *STATIC])}: give a name that `jaxal list` shows, "
+        f"there is no model {name!r}{did_you_mean(name, [*MODELS, *static.MODELS])}: give a name that `jaxal list` shows, "
         "the folder of a transformers model, or package.module:callable"
     )
-
-
-STATIC = ("glove-50d", "wordllama", "use-m3")
 
 
 def _is_folder(name: str) -> bool:
@@ -114,12 +110,3 @@ def _is_folder(name: str) -> bool:
         return Path(name).expanduser().is_dir()
     except (OSError, RuntimeError, ValueError):  # also a name that is too long, ~ of an unknown user, a NUL
         return False
-
-
-def _module(kind: str, name: str):
-    try:
-        return importlib.import_module(f"jaxal_extract.{kind}")
-    except ModuleNotFoundError as error:
-        if error.name != f"jaxal_extract.{kind}":
-            raise
-        raise ExtractError(f"--model {name} is not available yet") from None

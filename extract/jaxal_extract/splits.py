@@ -1,14 +1,15 @@
-"""From tables to splits that can be embedded: texts, class numbers and ids, checked row by row."""
+"""From tables to splits that can be embedded: texts, labels and ids, checked row by row."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
-
-import numpy as np
 
 from jaxal_extract import ExtractError
 from jaxal_extract.tables import header, read_columns
 from jaxal_extract.tasks import Task
+
+_ESCAPES = {r"\n": "\n", r"\"": '"'}
 
 
 class Columns(NamedTuple):
@@ -19,13 +20,36 @@ class Columns(NamedTuple):
     id: str | None
 
 
-class Split(NamedTuple):
-    """A table as read. texts: n strings for each text column; labels: n strings, or None; ids: n distinct strings."""
+class Cleaning(NamedTuple):
+    r"""What is done to every text: unescape makes line breaks of `\n` and quotes of `\"`; strip_start cuts whitespace
+    off its start, strip_final these characters and whitespace off its end.
+    """
 
-    path: Path
+    strip_final: str = ""
+    strip_start: bool = False
+    unescape: bool = False
+
+
+class Split(NamedTuple):
+    """Rows as read. source: the file, for errors; texts: n strings for each text column; labels: n strings, or None;
+    ids: n distinct strings.
+    """
+
+    source: Path | str
     texts: list[list[str]]
     labels: list[str] | None
     ids: list[str]
+
+
+class Texts(NamedTuple):
+    """What there is to embed. classes: their names in the order of their numbers, where a task sets it; about: where
+    the texts are from, for the manifest.
+    """
+
+    train: Split
+    test: Split | None
+    classes: list[str] | None
+    about: dict
 
 
 def choose_columns(path: Path, task: Task | None, texts: list[str], label: str | None, id: str | None) -> Columns:
@@ -47,26 +71,54 @@ def choose_columns(path: Path, task: Task | None, texts: list[str], label: str |
     return Columns(texts, label, id)
 
 
-def read_split(path: Path, columns: Columns, strip_final: str) -> Split:
+def read_split(path: Path, columns: Columns, cleaning: Cleaning) -> Split:
     """One file as a split. Raises ExtractError naming the row that has no text, or an id that another row has."""
+    split = join_files([path], columns, cleaning, path)
+    for number, row in enumerate(zip(*split.texts, strict=True), 1):
+        if is_blank(row):
+            raise ExtractError(f"{path} row {number} has no text in {' or '.join(columns.texts)}")
+    return split
+
+
+def join_files(files: Sequence[Path], columns: Columns, cleaning: Cleaning, source: Path | str) -> Split:
+    """Several files as one split, in their order; rows may be without text. Raises ExtractError."""
     names = [*columns.texts, *(name for name in (columns.label, columns.id) if name)]
-    cells = read_columns(path, names)
-    texts = [[strip_end(text, strip_final) for text in cells.pop(0)] for _ in columns.texts]
+    parts = [read_columns(file, names) for file in files]
+    cells = [[cell for part in parts for cell in part[i]] for i in range(len(names))]
+    texts = [[clean(text, cleaning) for text in cells.pop(0)] for _ in columns.texts]
     labels = [label.strip() for label in cells.pop(0)] if columns.label else None
     ids = cells.pop(0) if columns.id else [str(row) for row in range(len(texts[0]))]
-    for number, row in enumerate(zip(*texts, strict=True), 1):
-        if not any(text.strip() for text in row):
-            raise ExtractError(f"{path} row {number} has no text in {' or '.join(columns.texts)}")
     seen = {}
     for number, id in enumerate(ids, 1):
         if seen.setdefault(id, number) != number:
-            raise ExtractError(f"{path} rows {seen[id]} and {number} have the same id {shortened(id)}")
-    return Split(path, texts, labels, ids)
+            raise ExtractError(f"{source} rows {seen[id]} and {number} have the same id {shortened(id)}")
+    return Split(source, texts, labels, ids)
+
+
+def take(split: Split, rows: Sequence[int]) -> Split:
+    """These rows of a split, counted from 0."""
+    texts = [[column[row] for row in rows] for column in split.texts]
+    labels = None if split.labels is None else [split.labels[row] for row in rows]
+    return Split(split.source, texts, labels, [split.ids[row] for row in rows])
+
+
+def is_blank(texts: Sequence[str]) -> bool:
+    """Whether a row has nothing to embed: each of its texts is whitespace."""
+    return not any(text.strip() for text in texts)
 
 
 def shortened(text: str) -> str:
     """The text in quotes, for an error: at most its first 60 characters."""
     return repr(text if len(text) <= 60 else text[:57] + "...")
+
+
+def clean(text: str, cleaning: Cleaning) -> str:
+    """`text` after what `cleaning` asks for, see there."""
+    if cleaning.unescape:
+        text = re.sub(r'\\[n"]', lambda found: _ESCAPES[found[0]], text)
+    if cleaning.strip_start:
+        text = text.lstrip()
+    return strip_end(text, cleaning.strip_final)
 
 
 def strip_end(text: str, characters: str) -> str:
@@ -75,44 +127,3 @@ def strip_end(text: str, characters: str) -> str:
     while characters and text != before:
         before, text = text, text.rstrip().rstrip(characters)
     return text
-
-
-def number_labels(train: Split, test: Split | None, unlabeled: bool) -> tuple[list[str], np.ndarray, np.ndarray | None]:
-    """Class names, and the labels of train (N,) and test (M,) as int32 indices into them, -1 where unlabeled.
-
-    Classes are the labels of train, sorted by name, or by value if all are integers. `unlabeled` allows train rows
-    without label. Raises ExtractError naming the row that has no label, or one that train does not have.
-    """
-    names = set(train.labels or []) - {""}
-    integers = all(re.fullmatch(r"-?[0-9]{1,640}", name) for name in names)  # Python may refuse longer ones
-    names = sorted(names, key=(lambda name: (int(name), name)) if integers else None)
-    index = {name: i for i, name in enumerate(names)}
-    if unlabeled or train.labels is None:
-        y = np.array([index.get(label, -1) for label in train.labels or [""] * len(train.ids)], np.int32)
-    else:
-        y = _indices(train, index)
-    return names, y, None if test is None else _indices(test, index)
-
-
-def _indices(split: Split, index: dict[str, int]) -> np.ndarray:
-    labels = split.labels or []
-    for number, label in enumerate(labels, 1):
-        if label == "":
-            raise ExtractError(f"{split.path} row {number} has no label; --unlabeled allows this in --train")
-        if label not in index:
-            raise ExtractError(
-                f"{split.path} row {number} has the label {shortened(label)}, which no row of --train has"
-            )
-    return np.array([index[label] for label in labels], np.int32)
-
-
-def unlike_endings(train: Split, test: Split) -> str | None:
-    """A warning if the share of texts that end in a full stop differs by more than 50 points between the splits."""
-    for ours, theirs in zip(train.texts, test.texts, strict=True):
-        shares = [np.mean([text.rstrip().endswith(".") for text in texts]) for texts in (ours, theirs)]
-        if abs(shares[0] - shares[1]) > 0.5:
-            return (
-                f"{shares[0]:.0%} of the train texts and {shares[1]:.0%} of the test texts end in a full stop; "
-                "if one file has lost them, --strip-final . makes both alike"
-            )
-    return None

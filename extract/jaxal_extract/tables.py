@@ -1,32 +1,43 @@
-"""Columns of text out of CSV, TSV and JSONL files, each also gzipped, told apart by their extension.
+"""Columns of text out of CSV, TSV and JSONL files, each also gzipped, and of Parquet, told apart by their extension.
 
 CSV is quoted in the standard way, with newlines allowed inside quotes; TSV has no quoting; JSONL is one object a line.
 All are UTF-8. Rows are counted from 1 and without the header in every error.
+
+The text formats are read here, since the readers of pyarrow and pandas (which `datasets` uses) lose what a user needs
+to mend a file. Of the broken tables in tests/test_tables.py pyarrow 26 takes as good: a column that is there twice (it
+keeps the last), blank rows, JSON rows without the field, lists in place of texts, and numbers that are too long (as
+infinity). It refuses ragged rows and bytes that are not UTF-8 without saying in which row. pandas fills ragged rows up,
+or moves their cells one column on.
 """
 
 import csv
 import gzip
 import json
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 from jaxal.errors import did_you_mean
-from jaxal_extract import ExtractError
+from jaxal_extract import ExtractError, parquet
+from jaxal_extract.files import readable
+
+FORMATS = ".csv, .tsv, .jsonl, one of these with .gz, or .parquet"
 
 
 def header(path: Path) -> list[str]:
     """The names of the columns; of a JSONL file, the keys of its first object. Raises ExtractError."""
+    if parquet.is_parquet(path):
+        return parquet.header(path)
     for _, record in _records(path):
         return list(record)
     raise ExtractError(f"{path} is empty")
 
 
 def read_columns(path: Path, names: list[str]) -> list[list[str]]:
-    """The named columns, a list of cells each; a JSON null is an empty cell.
+    """The named columns, a list of cells each; a null of JSON or Parquet is an empty cell.
 
-    Raises ExtractError, naming file and row, for a missing file or column, bytes that are not UTF-8, a broken or ragged
-    row, or a file without rows.
+    Class numbers in a Parquet file that names its classes become these names, and -1 an empty cell. Raises
+    ExtractError, naming file and row, for a missing file or column, bytes that are not UTF-8, a broken or ragged row,
+    or a file without rows.
     """
     there = header(path)
     for name in names:
@@ -35,6 +46,13 @@ def read_columns(path: Path, names: list[str]) -> list[list[str]]:
             raise ExtractError(f"{path} has no column {name!r}{did_you_mean(name, there)}; its columns are: {shown}")
         if there.count(name) > 1:
             raise ExtractError(f"{path} has the column {name!r} {there.count(name)} times: rename all but one")
+    columns = parquet.read_columns(path, names) if parquet.is_parquet(path) else _text_columns(path, names, there)
+    if not columns[0]:
+        raise ExtractError(f"{path} has a header but no rows")
+    return columns
+
+
+def _text_columns(path: Path, names: list[str], there: list[str]) -> list[list[str]]:
     columns = [[] for _ in names]
     for number, record in _records(path):
         if number == 0:
@@ -45,8 +63,6 @@ def read_columns(path: Path, names: list[str]) -> list[list[str]]:
             record = dict(zip(there, record, strict=True))
         for column, name in zip(columns, names, strict=True):
             column.append(_cell(record, name, path, number))
-    if not columns[0]:
-        raise ExtractError(f"{path} has a header but no rows")
     return columns
 
 
@@ -63,10 +79,10 @@ def _cell(record: dict, name: str, path: Path, number: int) -> str:
 
 def _records(path: Path) -> Iterator[tuple[int, list | dict]]:
     """(0, header cells), then (row, cells); of a JSONL file (row, object). Blank lines are allowed at the end only."""
-    kinds = {".csv": _csv, ".tsv": _tsv, ".jsonl": _jsonl}
-    reader = kinds.get(Path(path.name.lower().removesuffix(".gz")).suffix)
+    readers = {".csv": _csv, ".tsv": _tsv, ".jsonl": _jsonl}
+    reader = readers.get(Path(path.name.lower().removesuffix(".gz")).suffix)
     if reader is None:
-        raise ExtractError(f"{path} has an unknown extension: use {', '.join(kinds)}, or one of these with .gz")
+        raise ExtractError(f"{path} has an unknown extension: use {FORMATS}")
     blank = None
     for number, record in enumerate(reader(path), 1 if reader is _jsonl else 0):
         if not record:
@@ -120,17 +136,11 @@ def _distinct(fields: list[tuple]) -> dict:
 def _lines(path: Path) -> Iterator[str]:
     """Lines with their ends, decoded one by one so that an error can say where."""
     opener = gzip.open if path.suffix.lower() == ".gz" else open
+    number = 1
     try:
-        if path.exists() and not path.is_file():  # opening a FIFO would wait for ever
-            raise ExtractError(f"{path} is not a regular file")
-        with opener(path, "rb") as file:
+        with readable(path), opener(path, "rb") as file:
             for number, line in enumerate(file, 1):
                 text = line.decode("utf-8")
                 yield text.removeprefix("\ufeff") if number == 1 else text
     except UnicodeDecodeError as error:
         raise ExtractError(f"{path} line {number} is not UTF-8 ({error.reason}): save the file as UTF-8") from None
-    except FileNotFoundError:
-        there = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise ExtractError(f"there is no file {path}{did_you_mean(path.name, there)}") from None
-    except (OSError, EOFError, ValueError, zlib.error) as error:  # ValueError: a NUL in the name
-        raise ExtractError(f"{path} cannot be read ({error})") from None
