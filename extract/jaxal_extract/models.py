@@ -100,9 +100,15 @@ def choose(options: Options, n_text_columns: int) -> Chosen:
     if ":" in name and "/" not in name and "\\" not in name:
         return own.choose(options, n_text_columns)
     raise ExtractError(
-        f"there is no model {name!r}{did_you_mean(name, [*MODELS, *static.MODELS])}: give a name that `jaxal list` shows, "
-        "the folder of a transformers model, or package.module:callable"
+        f"there is no model {name!r}{did_you_mean(name, [*MODELS, *static.MODELS])}: give a name that `jaxal list` "
+        "shows, the folder of a transformers model, or package.module:callable"
     )
+
+
+def dimension(name: str) -> int | None:
+    """D of a model that has a name of its own here; None for others, which are known when they are loaded."""
+    model = MODELS.get(name) or static.MODELS.get(name)
+    return model.dim if model else None
 
 
 def _is_folder(name: str) -> bool:

@@ -16,6 +16,7 @@ from jaxal.cli.pools import extract, list_
 from jaxal.cli.query import query
 from jaxal.cli.report import report
 from jaxal.cli.run import run
+from jaxal.cli.store import store
 from jaxal.errors import ConfigError, JaxalError, StoreError, StrategyError, outcome
 
 
@@ -57,5 +58,5 @@ def group():
     """Active learning on frozen text embeddings: exact strategies on the full pool, all seeds at once."""
 
 
-for _verb in (run, ips, extract, query, list_, report):
+for _verb in (run, ips, extract, query, list_, store, report):
     group.add_command(_verb)

@@ -6,15 +6,20 @@ from pathlib import Path
 
 import click
 
+from jaxal.cli.once import make_if_missing
 from jaxal.data.tasks import TASKS
 from jaxal.errors import ConfigError
 
 
-def load_pool(dataset: str, model: str | None, store: str | None, outputs: Iterable[Path]):
-    """The pool, which must not lie where the command is to write. One of a task of the study in other sizes says so."""
+def load_pool(dataset: str, model: str | None, store: str | None, yes: bool, outputs: Iterable[Path]):
+    """The pool, made now if it is of the study and missing; it must not lie where the command is to write.
+
+    One of a task of the study in other sizes says so.
+    """
     from jaxal.data.pool import load
 
     outputs = list(outputs)
+    make_if_missing(dataset, model, store, yes)
     if dataset.endswith(".npz"):
         refuse_overwriting(outputs, [Path(dataset)])
     pool = load(dataset, model, store)

@@ -20,14 +20,14 @@ from jaxal.cli.values import FOLDER, NAMES, SIZES
 )
 @experiment_options
 @click.option("--out", "-o", type=FOLDER, help="Results folder [default: runs/DATASET-MODEL-ips-HASH].")
-def ips(dataset, model, store, selections, sizes, seeds, out, force, **settings):
+def ips(dataset, model, store, yes, selections, sizes, seeds, out, force, **settings):
     """Compare initial pool selections: choose K0 rows, fit, measure, for each K0."""
     with loading():
         from jaxal.cli.startup import start_jax
         from jaxal.experiments import initial_pools
 
         start_jax()
-    pool = load_pool(dataset, model, store, files(out))
+    pool = load_pool(dataset, model, store, yes, files(out))
     steps = initial_pools.configure(
         pool, selections, initial_pools.SIZES if sizes is None else sizes, seeds, **settings
     )

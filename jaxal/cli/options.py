@@ -22,6 +22,7 @@ pool_options = _together(
     ),
     click.option("--model", "-m", help="Embedding model [default: the only one stored for the dataset, else minilm]."),
     click.option("--store", metavar="DIR", help="Root of the store [default: $JAXAL_STORE, else the user cache]."),
+    click.option("--yes", "-y", is_flag=True, help="Embed a dataset of the study that is not stored without asking."),
 )
 
 # what is computed, in an experiment as in a single query

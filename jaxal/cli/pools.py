@@ -37,7 +37,8 @@ def list_(store):
     """List datasets (of the study, and stored), embedding models, and strategies."""
     from jaxal.data import store as stores
     from jaxal.strategies import IPS, names
-    from jaxal_extract.models import MODELS, STATIC
+    from jaxal_extract import static
+    from jaxal_extract.models import MODELS
 
     click.echo(_row("dataset", "title", "classes", "train", "test", "budget", "batch", "stored with"))
     pools = stores.listing(store)
@@ -56,7 +57,9 @@ def list_(store):
     click.echo("\n" + _MODEL.format("model", "Hugging Face hub", "D", "tokens", "pooling", "notes"))
     for name, model in MODELS.items():
         click.echo(_MODEL.format(name, *model.summary()).rstrip())
-    click.echo(f"and {', '.join(STATIC)}, the folder of a transformers model, openai:NAME, or package.module:callable")
+    for name, model in static.MODELS.items():
+        click.echo(_MODEL.format(name, model.package, model.dim, "all", model.pooling, "a package, no torch"))
+    click.echo("and the folder of a transformers model, openai:NAME at --base-url, or package.module:callable")
     click.echo(f"\nstrategies: {', '.join(names())}, or module:function\ninitial pool selections: {', '.join(IPS)}")
     click.echo(f"store: {click.format_filename(stores.root(store))}")
 

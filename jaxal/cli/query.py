@@ -19,7 +19,7 @@ from jaxal.errors import ConfigError
 @set_option
 @click.option("--format", "format_", type=click.Choice(["csv", "jsonl"]), help="[default: as --out ends, else csv]")
 @click.option("--out", "-o", type=FILE_TO_WRITE, help="File to write [default: standard output].")
-def query(dataset, model, store, labeled, strategy, normalize, set_, format_, out, **settings):
+def query(dataset, model, store, yes, labeled, strategy, normalize, set_, format_, out, **settings):
     """Choose the rows to label next: order, row, id, score, and the text when it is stored."""
     options = _of(strategy, set_)
     outputs = [] if out is None else [out]
@@ -33,7 +33,7 @@ def query(dataset, model, store, labeled, strategy, normalize, set_, format_, ou
         from jaxal.labeling.query import choose
 
         start_jax()
-    pool = load_pool(dataset, model, store, outputs)
+    pool = load_pool(dataset, model, store, yes, outputs)
     rows, labels = read_labels(labeled, pool) if labeled else ([], [])
     codes, n_classes = encode(labels, pool.class_names, labeled)
     rows, scores = choose(

@@ -26,7 +26,7 @@ from jaxal.errors import ConfigError
 )
 @set_option
 @click.option("--out", "-o", type=FOLDER, help="Results folder [default: runs/DATASET-MODEL-HASH].")
-def run(dataset, model, store, strategies, seeds, set_, out, force, **settings):
+def run(dataset, model, store, yes, strategies, seeds, set_, out, force, **settings):
     """Run strategies on a pool and measure their learning curves.
 
     A run that was interrupted goes on where it stopped when the same command is given again; one that is finished is
@@ -39,7 +39,7 @@ def run(dataset, model, store, strategies, seeds, set_, out, force, **settings):
         from jaxal.experiments.experiment import run_config
 
         start_jax()
-    pool = load_pool(dataset, model, store, files(out))
+    pool = load_pool(dataset, model, store, yes, files(out))
     config = configure(pool, strategies, seeds, **settings)
     check(pool, config)
     out = out or default_folder(pool, config)

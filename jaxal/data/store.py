@@ -16,12 +16,14 @@ This module finds and reads pools; writer.py writes them, format.py holds what b
 """
 
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from jaxal.data.files import locked
 from jaxal.data.format import (
     MANIFEST,
     ROWS,
@@ -52,6 +54,7 @@ __all__ = [
     "manifest",
     "open_writer",
     "read",
+    "remove",
     "root",
     "texts",
     "verify",
@@ -180,6 +183,26 @@ def find(dataset: str, model: str | None = None, root_path: str | os.PathLike | 
     if model not in finished:
         raise _unfinished(pools[model])
     return pools[model]
+
+
+def remove(path: str | os.PathLike) -> None:
+    """Delete a pool, finished, unfinished or damaged, and its dataset's folder if that is empty then.
+
+    Its manifest goes first, so that what a kill leaves is never taken for a pool that is whole. Raises StoreError if
+    `path` is no pool, if it is being written, or if something in it cannot be deleted.
+    """
+    path = Path(path)
+    if not is_pool(path):
+        raise StoreError(f"{path} is not a stored pool: it has no {MANIFEST}")
+    try:
+        with locked(path, f"{path} is being written by another process: stop that first"):
+            for name in (MANIFEST, UNFINISHED):
+                (path / name).unlink(missing_ok=True)
+            shutil.rmtree(path)
+        if not any(path.parent.iterdir()):
+            path.parent.rmdir()
+    except OSError as error:
+        raise StoreError(f"{path} cannot be deleted ({error.strerror or error})") from None
 
 
 # ---- reading
