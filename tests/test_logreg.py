@@ -208,6 +208,19 @@ def test_warm_start_reaches_the_same_optimum_in_fewer_iterations():
     np.testing.assert_allclose(new.params.W, exact.params.W, atol=1e-5)
 
 
+@pytest.mark.parametrize("C", [0.01, 0.1])
+@pytest.mark.parametrize("scale", [3e3, 1e4])
+def test_a_start_far_off_leaves_no_rounding_in_the_gradient(scale, C):
+    """Logits fall from some 10,000 to 1, by steps that are added up: what those have rounded off must not say that the
+    gradient is small."""
+    rng = np.random.default_rng(13)
+    X, y = data(rng, 200, 30, 3)
+    init = logreg.Params(jnp.asarray(scale * rng.normal(size=(1, 3, 30)), jnp.float32), jnp.zeros((1, 3), jnp.float32))
+    fit = fit_one(X.astype(np.float32), y, 3, C, init=init)
+    assert fit.converged
+    assert true_gradient(fit.params, X.astype(np.float32), y, C) <= 1e-4
+
+
 def true_gradient(params, X, y, C):
     """Largest element of the gradient in float64 at these parameters."""
     W, b = (a.astype(np.float64) for a in params)
