@@ -118,7 +118,7 @@ def main():
     parser.add_argument("--out", type=Path, help="Folder for extract.md and extract.json.")
     options = parser.parse_args()
     if importlib.util.find_spec("sentence_transformers") is None:
-        sys.exit("sentence-transformers is not installed: pip install sentence-transformers")
+        sys.exit("sentence-transformers is not installed: pip install 'jaxal[bench-extract]'")
     context = multiprocessing.get_context("spawn")
     processes = {}
     for system in SYSTEMS:

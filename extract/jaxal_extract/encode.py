@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
+from packaging.version import Version
 
 from jaxal_extract import ExtractError
 from jaxal_extract.batches import batches
@@ -162,6 +163,8 @@ def load(plan: Plan, folder: Path, pairs: bool, device: str) -> Transformer:
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     os.environ["HF_HUB_OFFLINE"] = "1"  # all files are there; transformers would look for newer ones
+    old = Version(transformers.__version__) < Version("4.56")  # only for nv-embed-v2, which needs 4.42.4
+    dtype = {"torch_dtype" if old else "dtype": getattr(torch, settings["dtype"])}
     common = {"local_files_only": True, "trust_remote_code": plan.weights.code}
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **common)
@@ -170,7 +173,7 @@ def load(plan: Plan, folder: Path, pairs: bool, device: str) -> Transformer:
             config.is_causal = False  # only on this object: as a keyword it is dropped without a word
         config.use_cache = False
         model, report = transformers.AutoModel.from_pretrained(
-            folder, config=config, dtype=getattr(torch, settings["dtype"]), output_loading_info=True, **common
+            folder, config=config, output_loading_info=True, **dtype, **common
         )
     except ExtractError:
         raise

@@ -147,7 +147,11 @@ def _write_missing(writer, chosen: Chosen, splits: dict[str, Split]) -> tuple[di
             writer.write(shards[number], X)
             vectors.add(X)
             progress.shard(characters[number])
-        for warning in sanity.warnings(vectors, running.report(), chosen.settings):
+        counts = running.report()
+        if counts.get("truncated"):
+            length = chosen.settings.get("max_length")
+            click.echo(f"{counts['truncated']:,} of {counts['texts']:,} texts were cut at {length} tokens", err=True)
+        for warning in sanity.warnings(vectors, counts, chosen.settings):
             click.echo(f"Warning: {warning}", err=True)
         return running.made, rows
     finally:

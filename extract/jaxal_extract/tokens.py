@@ -37,6 +37,8 @@ class Tokenizer:
         special = [tokenizer.num_special_tokens_to_add(pair=pair) for pair in (False, True)]
         self.joins = pairs and (tokenizer.sep_token is None or special[1] == special[0])
         self.backend = tokenizer.backend_tokenizer
+        # without offsets; the release that nv-embed-v2 needs has no such method
+        self.batch = getattr(self.backend, "encode_batch_fast", self.backend.encode_batch)
         self.backend.no_padding()
         self.backend.no_truncation()
         self.end = self._number_of(end_token)
@@ -59,7 +61,7 @@ class Tokenizer:
             first, second = [f"{a}\n{b}" for a, b in zip(*texts, strict=True)], []
         if self.prompt:
             first = [self.prompt + text for text in first]
-        found = self.backend.encode_batch_fast(list(zip(first, *second, strict=True)) if second else first)
+        found = self.batch(list(zip(first, *second, strict=True)) if second else first)
         tail = [self.end] if self.appends else []
         ids = [np.array((encoding.ids + tail) or [self.pad], np.int64) for encoding in found]
         types = [np.array(encoding.type_ids, np.int64) for encoding in found] if self.segments else None
