@@ -36,7 +36,7 @@ lowest() {
   python=$(find_python) || exit 1
   constraints=.cache/lowest.txt
   mkdir -p .cache
-  "$python" scripts/lowest extract offline-models test > $constraints || exit 1
+  "$python" scripts/lowest extract offline-models static-models test > $constraints || exit 1
   # setuptools builds the package in an environment of its own, which reads these variables and not -c
-  PIP_CONSTRAINT=$constraints PIP_BUILD_CONSTRAINT=$constraints environment .venv-lowest -e '.[extract,offline-models,test]'
+  PIP_CONSTRAINT=$constraints PIP_BUILD_CONSTRAINT=$constraints environment .venv-lowest -e '.[extract,offline-models,static-models,test]'
 }

@@ -118,7 +118,7 @@ def test_the_dimension_stays():
 
 def packaged(name):
     if importlib.util.find_spec(static.MODELS[name].module) is None:
-        pytest.skip(f"{static.MODELS[name].package} is in the extra `offline-models`")
+        pytest.skip(f"{static.MODELS[name].package} is in the extra `static-models`")
 
 
 @pytest.mark.parametrize("name", static.MODELS)

