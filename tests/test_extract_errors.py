@@ -2,10 +2,7 @@
 
 import importlib.util
 import json
-import os
 import shutil
-import subprocess
-import sys
 
 import pytest
 from test_tables import write_csv
@@ -73,30 +70,6 @@ def test_without_torch(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert main(["--name", "toy", "--train", str(train), "--text-column", "text", "--store", str(tmp_path)]) == 2
     assert capsys.readouterr().err == 'Error: torch is not installed: pip install "jaxal[extract]"\n'
-
-
-@pytest.mark.parametrize("cached", [False, True])
-def test_minilm_without_its_package_and_without_a_network(tmp_path, cached):
-    if cached:
-        folder = tmp_path / "hub" / "models--sentence-transformers--all-MiniLM-L6-v2"
-        (folder / "snapshots" / "c0ffee").mkdir(parents=True)
-        (folder / "refs").mkdir()
-        (folder / "refs" / "main").write_text("c0ffee")
-    write_csv(tmp_path / "t.csv", ["text"], ["the card"])
-    code = """if True:
-        import importlib.util, sys
-        found = importlib.util.find_spec
-        importlib.util.find_spec = lambda name: None if name.startswith("gt_all") else found(name)
-        from jaxal_extract.cli import main
-        sys.exit(main("--name toy --train t.csv --text-column text --store .".split()))"""
-    offline = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
-    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=offline, capture_output=True, text=True)
-    assert run.returncode == 2
-    assert run.stderr.count("\n") == 1
-    # The cached folder is found, and found to be empty.
-    assert ("cannot load" if cached else 'pip install "jaxal[offline-models]"') in run.stderr
-    if cached:
-        assert json.loads((tmp_path / "toy/minilm/unfinished.json").read_text())["settings"]["revision"] == "c0ffee"
 
 
 def test_ctrl_c_in_the_command(monkeypatch, capsys):
