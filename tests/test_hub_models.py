@@ -166,12 +166,20 @@ import torch, transformers
 
 class LatentConfig(transformers.PretrainedConfig):
     model_type = "latent-of-a-test"
+    def __init__(self, text_config=None, **more):
+        self.text_config = transformers.PretrainedConfig()
+        self.text_config._name_or_path = "nvidia/NV-Embed-v2"
+        super().__init__(**more)
+    def to_dict(self):
+        return {name: value for name, value in super().to_dict().items() if name != "text_config"}
 
 class Latent(transformers.PreTrainedModel):
     config_class = LatentConfig
     def __init__(self, config):
         super().__init__(config)
         self.table = torch.nn.Embedding(320, 8)
+        if config.name_or_path:  # not as it is made, but as it is loaded
+            transformers.AutoTokenizer.from_pretrained(config.text_config._name_or_path)
         self.post_init()
     def forward(self, input_ids, attention_mask):
         return {"sentence_embeddings": self.table(input_ids) * attention_mask[..., None]}

@@ -172,11 +172,11 @@ def load(plan: Plan, folder: Path, pairs: bool, device: str) -> Transformer:
         if settings["attention"] == "bidirectional":
             config.is_causal = False  # only on this object: as a keyword it is dropped without a word
         config.use_cache = False
+        if plan.weights.code and hasattr(config, "text_config"):
+            config.text_config._name_or_path = str(folder)  # NV-Embed loads a tokenizer by this name, else from the hub
         model, report = transformers.AutoModel.from_pretrained(
             folder, config=config, output_loading_info=True, **dtype, **common
         )
-    except ExtractError:
-        raise
     except Exception as error:  # transformers passes on whatever it meets in a broken folder
         raise ExtractError(f"transformers cannot load {folder} ({type(error).__name__}: {str(error)[:200]})") from error
     _check_complete(folder, report["missing_keys"])
