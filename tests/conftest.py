@@ -4,6 +4,7 @@ import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from functools import wraps
 from importlib import import_module
 from pathlib import Path
 
@@ -91,6 +92,24 @@ def patch_kernels(monkeypatch):
 
     yield patch
     jax.clear_caches()
+
+
+@pytest.fixture
+def count_traces(monkeypatch):
+    """`traces = count_traces(module, name, statics)`: a list that grows when this jitted function is traced anew."""
+
+    def count(module, name, statics):
+        traces, function = [], getattr(module, name).__wrapped__
+
+        @wraps(function)
+        def counted(*arguments, **keywords):
+            traces.append(name)
+            return function(*arguments, **keywords)
+
+        monkeypatch.setattr(module, name, jax.jit(counted, static_argnames=statics))
+        return traces
+
+    return count
 
 
 @pytest.fixture(scope="session")

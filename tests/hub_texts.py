@@ -10,6 +10,7 @@ import os
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 from unittest import mock
 
 import pyarrow as pa
@@ -197,7 +198,7 @@ def by_datasets(snapshot, name, split):
         if split in (file.parent.name, file.stem.split("-")[0])
     )
     kind = "csv" if name == "fnc1" else "parquet"
-    options = {"na_filter": False} if kind == "csv" else {}
+    options: Any = {"na_filter": False} if kind == "csv" else {}
     table = datasets.load_dataset(kind, data_files=files, split="train", **options)
     label = table.features[task.labels[0]]
     labels = [label.int2str(number) if kind == "parquet" else number for number in table[task.labels[0]]]

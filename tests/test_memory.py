@@ -3,11 +3,14 @@
 Blocks and windows are as they are. N, D and C are such that nothing else is as large.
 """
 
+from typing import Any, cast
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
+from jax.core import Tracer
 from jax.extend.core import ClosedJaxpr, Jaxpr
 from kernels import jitted
 
@@ -41,14 +44,14 @@ def jaxprs(value):
                     yield from jaxprs(leaf)
 
 
-def too_large(jaxpr):
+def too_large(jaxpr: Any):
     """What computes an array of LIMIT elements or more, and its shape."""
     return {
-        f"{equation.primitive} makes {variable.aval.dtype}{list(variable.aval.shape)}"
+        f"{equation.primitive} makes {aval.dtype}{list(aval.shape)}"
         for part in jaxprs(jaxpr)
         for equation in part.eqns
-        for variable in equation.outvars
-        if getattr(variable.aval, "size", 0) >= LIMIT
+        for aval in (cast(Any, variable.aval) for variable in equation.outvars)
+        if getattr(aval, "size", 0) >= LIMIT
     }
 
 
@@ -59,7 +62,7 @@ def traced(monkeypatch):
 
     def recorded(name, function):
         def call(*arguments, **keywords):
-            if not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((arguments, keywords))):
+            if not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((arguments, keywords))):
                 found.setdefault(name, []).append(function.trace(*arguments, **keywords).jaxpr)
             return function(*arguments, **keywords)
 

@@ -14,6 +14,7 @@ from tiny_bert import sentences
 
 from jaxal_extract import ExtractError
 from jaxal_extract.encoder import Chosen, LooksAhead
+from jaxal_extract.running import Alone
 from jaxal_extract.running import start as start_running
 from jaxal_extract.workers import Workers, _Queue, merged
 
@@ -126,6 +127,7 @@ def test_counts_are_added():
 
 def test_one_device_works_in_this_process():
     running = start_running(Chosen("lengths", {}, one))
+    assert isinstance(running, Alone)
     assert isinstance(running.encoder, LooksAhead)
     assert [number for number, _ in running.run(SHARDS[:3], lambda n, tokens: None)] == [0, 1, 2]
     assert running.report()["log"] == [

@@ -77,7 +77,8 @@ def _config(architecture):
     if architecture == "mpnet":
         return transformers.MPNetConfig(**common)
     if architecture == "modernbert":
-        return transformers.ModernBertConfig(**common, global_attn_every_n_layers=2, local_attention=6)
+        local: dict = {"global_attn_every_n_layers": 2, "local_attention": 6}
+        return transformers.ModernBertConfig(**common, **local)
     if architecture == "mistral":
         return transformers.MistralConfig(**decoder, sliding_window=5)
     if architecture == "qwen2":

