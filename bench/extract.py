@@ -26,8 +26,8 @@ SYSTEMS = ("jaxal", "sentence-transformers", "sentence-transformers, batch 128")
 
 
 def ours(threads):
-    from jaxal_extract.encoder import Options
-    from jaxal_extract.models import choose
+    from jaxal_extract.models.encoder import Options
+    from jaxal_extract.models.table import choose
 
     encoder = choose(Options(model="minilm", max_length=LENGTH, device="cpu", threads=threads), 1).load()
 
@@ -43,8 +43,8 @@ def theirs(threads, batch_size):
     import torch
     from sentence_transformers import SentenceTransformer
 
-    from jaxal_extract.encoder import Options
-    from jaxal_extract.models import choose
+    from jaxal_extract.models.encoder import Options
+    from jaxal_extract.models.table import choose
 
     torch.set_num_threads(threads)
     plan = choose(Options(model="minilm", device="cpu"), 1).load.args[0]  # the same files

@@ -18,9 +18,10 @@ import pyarrow.parquet as pq
 from test_tables import write_csv
 from tiny_bert import run_main
 
-from jaxal_extract import extraction, hub
-from jaxal_extract.splits import Cleaning, Columns
-from jaxal_extract.tasks import TASKS
+from jaxal_extract import extraction
+from jaxal_extract.texts import hub
+from jaxal_extract.texts.splits import Cleaning, Columns
+from jaxal_extract.texts.tasks import TASKS
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"  # of what the table names a branch for
 

@@ -21,8 +21,8 @@ from test_tables import write_csv, write_parquet
 from tiny_bert import make_bert, plain_vectors, pooled, run_main, sentences
 
 from jaxal.data import store
-from jaxal_extract.batches import batches
-from jaxal_extract.tables import read_columns
+from jaxal_extract.models.batches import batches
+from jaxal_extract.texts.tables import read_columns
 
 # ---- pooling and batches
 

@@ -11,7 +11,7 @@ from tiny_bert import make_bert, run_main, sentences
 from jaxal.data import store
 from jaxal_extract import ExtractError
 from jaxal_extract.cli import main
-from jaxal_extract.folder import read_folder
+from jaxal_extract.models.folder import read_folder
 
 
 @pytest.mark.parametrize(

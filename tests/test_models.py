@@ -11,9 +11,9 @@ import pytest
 from tiny_models import TINY, encoded, make_model, n_words, plain, some_texts, without_package
 
 from jaxal_extract import ExtractError
-from jaxal_extract.devices import resolve
-from jaxal_extract.encoder import Options
-from jaxal_extract.models import MODELS, choose
+from jaxal_extract.models.devices import resolve
+from jaxal_extract.models.encoder import Options
+from jaxal_extract.models.table import MODELS, choose
 
 NAMES = [name for name in MODELS if name != "nv-embed-v2"]  # its code is not ours to make a tiny one of
 

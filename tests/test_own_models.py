@@ -7,8 +7,9 @@ from importlib import metadata
 import numpy as np
 import pytest
 
-from jaxal_extract import ExtractError, models, static
-from jaxal_extract.encoder import Options
+from jaxal_extract import ExtractError
+from jaxal_extract.models import static, table
+from jaxal_extract.models.encoder import Options
 
 GOOD = """
 import numpy as np
@@ -50,7 +51,7 @@ def module(tmp_path, monkeypatch):
 
 
 def embed(model, texts, **options):
-    encoder = models.choose(Options(model=model, **options), len(texts)).load()
+    encoder = table.choose(Options(model=model, **options), len(texts)).load()
     done = []
     X = encoder.encode(texts, lambda n, tokens=0: done.append(n))
     encoder.close()
@@ -71,12 +72,12 @@ def test_a_function_of_ones_own(name):
 
 
 def test_its_file_is_its_revision(module):
-    first = models.choose(Options(model="own_model:embed"), 1)
+    first = table.choose(Options(model="own_model:embed"), 1)
     assert first.name == "own_model.embed"
     assert first.settings["revision"].startswith("sha256:")
     sys.modules.pop("own_model")
     (module / "own_model.py").write_text(GOOD + "\n# changed\n")
-    assert models.choose(Options(model="own_model:embed"), 1).settings["revision"] != first.settings["revision"]
+    assert table.choose(Options(model="own_model:embed"), 1).settings["revision"] != first.settings["revision"]
 
 
 @pytest.mark.usefixtures("module")
@@ -124,7 +125,7 @@ def packaged(name):
 @pytest.mark.parametrize("name", static.MODELS)
 def test_packaged_models(name):
     packaged(name)
-    chosen = models.choose(Options(model=name), 1)
+    chosen = table.choose(Options(model=name), 1)
     assert chosen.settings["revision"].endswith(metadata.version(static.MODELS[name].package))
     texts = ["How far is it to the moon?", "What is the distance to the moon?", "My card was stolen.", "moon"]
     X, encoder = embed(name, [texts])
@@ -151,11 +152,11 @@ def test_words_are_averaged():
 def test_a_package_that_is_missing(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ExtractError, match="pip install wordllama"):
-        models.choose(Options(model="wordllama"), 1)
+        table.choose(Options(model="wordllama"), 1)
 
 
 @pytest.mark.parametrize("option", [{"pooling": "cls"}, {"max_length": 5}, {"base_url": "http://x"}, {"dtype": "bf16"}])
 def test_options_without_a_meaning(option):
     packaged("wordllama")
     with pytest.raises(ExtractError, match="has no meaning for wordllama"):
-        models.choose(Options(model="wordllama", **option), 1)
+        table.choose(Options(model="wordllama", **option), 1)

@@ -9,8 +9,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from jaxal_extract import ExtractError, models, server
-from jaxal_extract.encoder import Options
+from jaxal_extract import ExtractError
+from jaxal_extract.models import server, table
+from jaxal_extract.models.encoder import Options
 
 D = 8
 KEY = "sk-not-to-be-written"
@@ -137,7 +138,7 @@ def service(monkeypatch):
 
 def choose(service: Service, path="", **options):
     url = f"http://127.0.0.1:{service.port}{path}"
-    return models.choose(Options(**({"model": "openai:tiny", "base_url": url} | options)), 1)
+    return table.choose(Options(**({"model": "openai:tiny", "base_url": url} | options)), 1)
 
 
 def embed(service: Service, texts: list[str], **options):

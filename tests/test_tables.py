@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from jaxal_extract import ExtractError
-from jaxal_extract.parquet import class_names
-from jaxal_extract.splits import Cleaning, Columns, choose_columns, clean, read_split, strip_end
-from jaxal_extract.tables import header, read_columns
-from jaxal_extract.tasks import TASKS
+from jaxal_extract.texts.parquet import class_names
+from jaxal_extract.texts.splits import Cleaning, Columns, choose_columns, clean, read_split, strip_end
+from jaxal_extract.texts.tables import header, read_columns
+from jaxal_extract.texts.tasks import TASKS
 
 
 def write_csv(path, names, *columns):
@@ -193,7 +193,7 @@ def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path, name):
         import sys
         from pathlib import Path
         from jaxal.errors import JaxalError
-        from jaxal_extract.tables import header
+        from jaxal_extract.texts.tables import header
         try:
             header(Path(sys.stdin.read()))
         except JaxalError as error:

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from jaxal.data import tasks as study
-from jaxal_extract.tasks import TASKS
+from jaxal_extract.texts.tasks import TASKS
 
 
 def test_the_ten_tasks_of_the_study():

@@ -13,7 +13,7 @@ from test_tables import write_csv
 from tiny_bert import sentences
 
 from jaxal_extract import ExtractError
-from jaxal_extract.encoder import Chosen, LooksAhead
+from jaxal_extract.models.encoder import Chosen, LooksAhead
 from jaxal_extract.running import Alone
 from jaxal_extract.running import start as start_running
 from jaxal_extract.workers import Workers, _Queue, merged

@@ -75,7 +75,7 @@ def plain_vectors(folder, texts, pooling, max_length, add_special=True):
 def pooled(name, hidden, mask):
     import torch
 
-    from jaxal_extract.pooling import POOLINGS
+    from jaxal_extract.models.pooling import POOLINGS
 
     return POOLINGS[name](torch.from_numpy(hidden), torch.from_numpy(mask)).numpy()
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxal_extract.encoder import Options
+from jaxal_extract.models.encoder import Options
 
 WORDS = ["the", "a", "card", "is", "lost", "my", "how", "do", "i", "get", "it", "back", "where", "new", "old"]
 PROMPT = ["Instruct", "Classify", "user", "passages", "Query"]
@@ -136,7 +136,7 @@ def without_package():
 
 
 def encoder_of(name, **options):
-    from jaxal_extract.models import choose
+    from jaxal_extract.models.table import choose
 
     key = (name, *sorted(options.items()))
     if key not in ENCODERS:

@@ -8,12 +8,12 @@ import click
 
 from jaxal.errors import JaxalError, outcome
 from jaxal_extract import ExtractError
-from jaxal_extract.devices import DTYPES
-from jaxal_extract.encoder import Options
 from jaxal_extract.extraction import Job, extract
-from jaxal_extract.pooling import POOLINGS
-from jaxal_extract.tables import FORMATS
-from jaxal_extract.tasks import TASKS
+from jaxal_extract.models.devices import DTYPES
+from jaxal_extract.models.encoder import Options
+from jaxal_extract.models.pooling import POOLINGS
+from jaxal_extract.texts.tables import FORMATS
+from jaxal_extract.texts.tasks import TASKS
 
 _FILE = click.Path(path_type=Path)
 _POSITIVE = click.IntRange(min=1)

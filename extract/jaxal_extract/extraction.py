@@ -11,15 +11,16 @@ import click
 from jaxal.data import store
 from jaxal.data.format import NAME_RULE, is_name
 from jaxal.errors import did_you_mean
-from jaxal_extract import ExtractError, hub, sanity, text_checks
-from jaxal_extract.encoder import Chosen, Options
-from jaxal_extract.labels import name_classes, number_labels
-from jaxal_extract.models import choose
+from jaxal_extract import ExtractError, sanity
+from jaxal_extract.models.encoder import Chosen, Options
+from jaxal_extract.models.table import choose
 from jaxal_extract.progress import Progress
 from jaxal_extract.running import start
-from jaxal_extract.splits import Cleaning, Columns, Split, Texts, choose_columns, read_split
-from jaxal_extract.tables import FORMATS
-from jaxal_extract.tasks import TASKS
+from jaxal_extract.texts import checks, hub
+from jaxal_extract.texts.labels import name_classes, number_labels
+from jaxal_extract.texts.splits import Cleaning, Columns, Split, Texts, choose_columns, read_split
+from jaxal_extract.texts.tables import FORMATS
+from jaxal_extract.texts.tasks import TASKS
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,9 @@ def extract(job: Job) -> None:
     train_split, test_split = texts.train, texts.test
     class_names, y, y_test = number_labels(train_split, test_split, job.unlabeled, texts.classes)
     _warn(
-        *text_checks.of_texts(train_split, test_split),
-        *text_checks.of_labels(class_names, y, y_test),
-        text_checks.other_order(class_names, path),
+        *checks.of_texts(train_split, test_split),
+        *checks.of_labels(class_names, y, y_test),
+        checks.other_order(class_names, path),
     )
     train, test = _rows(train_split, y), None if test_split is None else _rows(test_split, y_test)
     shown = click.format_filename(path)  # not every name of a folder can be printed
@@ -113,7 +114,7 @@ def _read(job: Job, columns: Columns) -> Texts:
     classes = None
     if task and columns.label in task.labels:
         splits, classes = name_classes(task, splits)
-        _warn(None if classes else text_checks.unlike_task(job.name, task, splits[0]))
+        _warn(None if classes else checks.unlike_task(job.name, task, splits[0]))
     return Texts(splits[0], splits[1] if job.test else None, classes, {})
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxal_extract.encoder import Chosen, Encoder, LooksAhead
+from jaxal_extract.models.encoder import Chosen, Encoder, LooksAhead
 from jaxal_extract.workers import Texts, Workers
 
 

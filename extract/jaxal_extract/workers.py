@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxal_extract import ExtractError
-from jaxal_extract.encoder import Encoder, LooksAhead
+from jaxal_extract.models.encoder import Encoder, LooksAhead
 
 Texts = list[list[str]]
 

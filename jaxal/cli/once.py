@@ -39,23 +39,23 @@ def make_if_missing(dataset: str, model: str | None, root: str | None, yes: bool
 def _is_missing(dataset: str, model: str | None, root: str | None) -> bool:
     """Whether no finished pool answers to this; not if the model is unknown and others are there: a slip of the pen."""
     from jaxal.data import store
-    from jaxal_extract import models
+    from jaxal_extract.models import table
 
     if store.is_pool(dataset):  # a folder of that name comes first
         return False
     finished = [p.model for p in store.listing(root) if p.dataset == dataset and p.finished]
     if model is None or not finished:
         return not finished
-    return model not in finished and models.dimension(model) is not None
+    return model not in finished and table.dimension(model) is not None
 
 
 def _agreed(dataset: str, model: str, root: str | None) -> bool:
     from jaxal.data import store
-    from jaxal_extract import models
+    from jaxal_extract.models import table
 
     task = TASKS[dataset]
     n = task.n_train + task.n_test
-    known = models.dimension(model)
+    known = table.dimension(model)
     size = f"about {n * known * _BYTES / 1e9:.2g} GB" if known else f"{n:,} vectors"
     where = click.format_filename(store.root(root))
     return click.confirm(

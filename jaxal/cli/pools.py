@@ -37,8 +37,8 @@ def list_(store):
     """List datasets (of the study, and stored), embedding models, and strategies."""
     from jaxal.data import store as stores
     from jaxal.strategies import IPS, names
-    from jaxal_extract import static
-    from jaxal_extract.models import MODELS
+    from jaxal_extract.models import static
+    from jaxal_extract.models.table import MODELS
 
     click.echo(_row("dataset", "title", "classes", "train", "test", "budget", "batch", "stored with"))
     pools = stores.listing(store)

@@ -7,9 +7,10 @@ MTEB; a model that is not `checked` was run here with random weights of its arch
 from pathlib import Path
 
 from jaxal.errors import did_you_mean
-from jaxal_extract import ExtractError, own, server, static, transformer
-from jaxal_extract.encoder import Chosen, Options
-from jaxal_extract.transformer import Model
+from jaxal_extract import ExtractError
+from jaxal_extract.models import own, server, static, transformer
+from jaxal_extract.models.encoder import Chosen, Options
+from jaxal_extract.models.transformer import Model
 
 _INSTRUCTION = "Instruct: Classify user passages\nQuery:"
 _QWEN_END = "<|endoftext|>"

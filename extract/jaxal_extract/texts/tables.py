@@ -17,8 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jaxal.errors import did_you_mean
-from jaxal_extract import ExtractError, parquet
-from jaxal_extract.files import readable
+from jaxal_extract import ExtractError
+from jaxal_extract.texts import parquet
+from jaxal_extract.texts.files import readable
 
 FORMATS = ".csv, .tsv, .jsonl, one of these with .gz, or .parquet"
 

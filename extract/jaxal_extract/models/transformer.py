@@ -6,11 +6,12 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from jaxal_extract import ExtractError, devices
-from jaxal_extract.encoder import Chosen, Options
-from jaxal_extract.folder import Folder, read_folder
-from jaxal_extract.plan import Plan
-from jaxal_extract.weights import in_folder, named
+from jaxal_extract import ExtractError
+from jaxal_extract.models import devices
+from jaxal_extract.models.encoder import Chosen, Options
+from jaxal_extract.models.folder import Folder, read_folder
+from jaxal_extract.models.plan import Plan
+from jaxal_extract.models.weights import in_folder, named
 
 BIDIRECTIONAL_SINCE = "5.2.0"  # transformers before it do not read `is_causal` from a configuration
 
@@ -103,7 +104,7 @@ def require_torch() -> None:
 
 def _load(plan: Plan, pairs: bool, device: str):
     folder = plan.weights.fetch()  # first: importing torch takes seconds, and without a network there is no need
-    from jaxal_extract.encode import load
+    from jaxal_extract.models.encode import load
 
     return load(plan, folder, pairs, device)
 

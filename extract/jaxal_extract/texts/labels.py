@@ -6,8 +6,8 @@ import numpy as np
 
 from jaxal.errors import did_you_mean
 from jaxal_extract import ExtractError
-from jaxal_extract.splits import Split, shortened
-from jaxal_extract.tasks import Task
+from jaxal_extract.texts.splits import Split, shortened
+from jaxal_extract.texts.tasks import Task
 
 
 def name_classes(task: Task, splits: list[Split]) -> tuple[list[Split], list[str] | None]:

@@ -14,10 +14,11 @@ from typing import Any
 
 import click
 
-from jaxal_extract import ExtractError, parquet
-from jaxal_extract.labels import name_classes, rename
-from jaxal_extract.splits import Cleaning, Columns, Split, Texts, is_blank, join_files, take
-from jaxal_extract.tasks import Task
+from jaxal_extract import ExtractError
+from jaxal_extract.texts import parquet
+from jaxal_extract.texts.labels import name_classes, rename
+from jaxal_extract.texts.splits import Cleaning, Columns, Split, Texts, is_blank, join_files, take
+from jaxal_extract.texts.tasks import Task
 
 _PATIENCE = 6.0  # seconds for the hub's first answer; a command without a network ends within 10, imports included
 _PARTS = re.compile(r"-\d+-of-(\d+)")

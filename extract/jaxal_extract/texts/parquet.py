@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxal_extract import ExtractError
-from jaxal_extract.files import readable
+from jaxal_extract.texts.files import readable
 
 
 def is_parquet(path: Path) -> bool:

@@ -13,10 +13,10 @@ import transformers
 from packaging.version import Version
 
 from jaxal_extract import ExtractError
-from jaxal_extract.batches import batches
-from jaxal_extract.plan import Plan
-from jaxal_extract.pooling import POOLINGS
-from jaxal_extract.tokens import Tokenizer, Tokens
+from jaxal_extract.models.batches import batches
+from jaxal_extract.models.plan import Plan
+from jaxal_extract.models.pooling import POOLINGS
+from jaxal_extract.models.tokens import Tokenizer, Tokens
 
 # Architectures that were compared with one text at a time when no attention mask is given for texts of equal length.
 _WITHOUT_MASK = {"bert", "mpnet", "modernbert", "mistral", "qwen2", "qwen3", "gemma3_text"}

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxal_extract import ExtractError
-from jaxal_extract.encoder import Chosen, Encoder, Options, join_columns, refuse
+from jaxal_extract.models.encoder import Chosen, Encoder, Options, join_columns, refuse
 
 _TEXTS = 1024  # at once
 

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from jaxal_extract.weights import Weights
+from jaxal_extract.models.weights import Weights
 
 
 class Plan(NamedTuple):

@@ -1,6 +1,6 @@
 """What every way to embed texts offers: a transformer, a static table, a server, or somebody's own function.
 
-`models.choose` turns the options of the command line into a `Chosen`; nothing is loaded or reached before `load`.
+`table.choose` turns the options of the command line into a `Chosen`; nothing is loaded or reached before `load`.
 """
 
 from collections.abc import Callable

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jaxal_extract import ExtractError
-from jaxal_extract.tables import header, read_columns
-from jaxal_extract.tasks import Task
+from jaxal_extract.texts.tables import header, read_columns
+from jaxal_extract.texts.tasks import Task
 
 _ESCAPES = {r"\n": "\n", r"\"": '"'}
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from jaxal.errors import unknown
 from jaxal_extract import ExtractError
-from jaxal_extract.encoder import Chosen, Encoder, Options, join_columns, refuse
+from jaxal_extract.models.encoder import Chosen, Encoder, Options, join_columns, refuse
 
 KEY = "OPENAI_API_KEY"  # the environment's variable; its value is sent to the server and never written
 _URL = "OPENAI_BASE_URL"

@@ -9,8 +9,8 @@ import numpy as np
 
 from jaxal.data import store
 from jaxal.errors import StoreError
-from jaxal_extract.splits import Split
-from jaxal_extract.tasks import Task
+from jaxal_extract.texts.splits import Split
+from jaxal_extract.texts.tasks import Task
 
 _UNEVEN = 20  # times as many rows in the largest class as in the smallest
 _SIGNS = re.compile(r"[\W_]+")
