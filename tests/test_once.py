@@ -1,14 +1,19 @@
 """`jaxal run --dataset TASK` with no such pool: what is asked, what is run, and what is said instead."""
 
+import csv
 import importlib.util
+import os
 import subprocess
 import sys
 from types import SimpleNamespace
 
 import commands
+import hub_texts
 import pytest
 
 from jaxal.cli import once
+from jaxal.data import store
+from jaxal_extract.texts.tasks import TASKS
 
 cache, world, here, refused, call = commands.cache, commands.world, commands.here, commands.refused, commands.call
 
@@ -85,3 +90,27 @@ def test_what_is_there_or_unknown_is_left_alone(here, extractions):
         once.make_if_missing(dataset, model, None, True)
     assert not extractions
     assert "did you mean minilm" in refused("run", "-d", "mnli", "-m", "minilmm", "--yes")
+
+
+def test_from_the_hubs_cache_to_learning_curves(shared, tmp_path):
+    """What the README promises, with real texts: the first command embeds the task, the second finds it stored."""
+    if importlib.util.find_spec("wordllama") is None:
+        pytest.skip("wordllama is in the extra `static-models`")
+    rows = {}
+    for split in ("train", "test"):
+        with open(shared / "data" / "trec6" / f"{split}.tsv", encoding="utf-8", newline="") as file:
+            lines = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+            rows[split] = [(line["text"], TASKS["trec6"].classes.index(line["label"])) for line in lines]
+    hub_texts.cache(tmp_path / "home", "trec6", rows=rows)
+    command = ["run", "-d", "trec6", "-m", "wordllama", "--yes", "-s", "random", "--cycles", "1", "--seeds", "1"]
+    folders = {"HF_HOME": str(tmp_path / "home"), "JAXAL_STORE": str(tmp_path / "store"), "HF_HUB_OFFLINE": "1"}
+    for shown in ("trec6/wordllama: N=5452 M=500 D=256 C=6", ""):
+        done = subprocess.run(
+            [sys.executable, "-c", "from jaxal.cli import main; main()", *command],
+            cwd=tmp_path, env=os.environ | folders, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert "AULC" in done.stdout
+        assert shown in done.stdout
+        assert ("N=5452" in done.stdout) == bool(shown)
+    assert store.manifest(tmp_path / "store" / "trec6" / "wordllama")["made"]["texts"]["hub"] == "CogComp/trec"
