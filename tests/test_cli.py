@@ -271,7 +271,9 @@ def test_list(here):
     assert "made" in lines["toy"]
     assert "120" in lines["toy"]
     assert "1,437" in lines["digits"]
-    assert lines["models:"] == "models: minilm, or the folder of a transformers model"
+    assert "all-MiniLM-L6-v2" in lines["minilm"]
+    assert "256" in lines["wordllama"]
+    assert "package.module:callable" in lines["and"]
     assert all(name in lines["strategies:"] for name in STRATEGIES)
     assert os.environ["JAXAL_STORE"] in lines["store:"]
     empty = call("list", "--store", here / "none")
@@ -300,7 +302,7 @@ def test_report(here):
 
 
 def test_every_command_and_option_has_help():
-    assert set(group.commands) == {"run", "ips", "extract", "query", "list", "report"}
+    assert set(group.commands) == {"run", "ips", "extract", "query", "list", "store", "report"}
     for name, command in group.commands.items():
         assert command.help
         assert name == "extract" or call(name, "-h").stdout == call(name, "--help").stdout
