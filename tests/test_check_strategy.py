@@ -11,6 +11,7 @@ from jax.core import Tracer
 import jaxal
 from jaxal.errors import ConfigError, StrategyError
 from jaxal.strategies import Strategy, make, per_seed, register
+from jaxal.strategies._template import template
 from jaxal.testing import _trials, check_strategy
 
 GOOD = make("random")
@@ -204,3 +205,9 @@ def test_the_checks_hold_without_assert_statements():
     assert not [node for node in ast.walk(ast.parse(inspect.getsource(testing))) if isinstance(node, ast.Assert)]
     assert issubclass(StrategyError, ConfigError)
     assert jaxal.Strategy is Strategy
+
+
+def test_the_template_is_a_strategy():
+    """What CONTRIBUTING.md says to copy keeps the contract itself."""
+    for variant in ("official", "skactiveml"):
+        check_strategy(template(variant))
