@@ -26,13 +26,26 @@ def rival_strategy(name: str, n_classes: int, seed: int):
 USE_A_CLASSIFIER = ("margin", "entropy", "badge", "dropquery")
 
 
-def write(folder: Path | None, stem: str, about: dict, table: str) -> None:
-    """`stem`.json with what the numbers were measured on, and `stem`.md with the table; nothing without a folder."""
-    if folder is None:
+def write(options, stem: str, title: str, header: str, rows: list, line, below: str = "", **about) -> None:
+    """`stem`.json in the folder `--out`, with the options and what the numbers were measured on, and `stem`.md with a
+    line for each row; nothing without a folder.
+    """
+    if options.out is None:
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{stem}.json").write_text(json.dumps(machine() | about, indent=1, default=float) + "\n")
-    (folder / f"{stem}.md").write_text(table)
+    options.out.mkdir(parents=True, exist_ok=True)
+    given = {name: value for name, value in vars(options).items() if name not in ("out", "run")}
+    given = {name: _without_folders(value) for name, value in given.items()}
+    content = machine() | given | about | {"rows": rows}
+    (options.out / f"{stem}.json").write_text(json.dumps(content, indent=1, default=float) + "\n")
+    table = "".join(line(row) + "\n" for row in rows)
+    (options.out / f"{stem}.md").write_text(f"{title}\n\n{header}\n{table}{below}")
+
+
+def _without_folders(value):
+    """Files by name: where they lie on this machine is nobody's business."""
+    if isinstance(value, list):
+        return [_without_folders(Path(item)) for item in value]
+    return value.name.removesuffix(".npz") if isinstance(value, Path) else value
 
 
 def machine() -> dict:

@@ -92,30 +92,23 @@ def main():
             rows[-1] |= {"within": bool(abs(difference.mean()) <= 0.005 + 2 * error)}
             rows[-1] |= {"curves": curves.tolist(), "their_curves": theirs.tolist()}
             print(line(rows[-1]), flush=True)
-    if options.out:
-        import skactiveml
+    import skactiveml
 
-        rows = list((earlier | {row["strategy"]: row for row in rows}).values())
-        about = {name: value for name, value in vars(options).items() if name in SETTINGS}
-        write(
-            options.out,
-            stem_of(options).name,
-            about | {"pool": options.pool.stem, "skactiveml": skactiveml.__version__, "rows": rows},
-            f"{options.pool.stem}, {options.seeds} seeds, {options.cycles} cycles, b = K0 = {options.batch_size}\n\n"
-            f"{HEADER}\n" + "".join(line(row) + "\n" for row in rows),
-        )
+    rows = list((earlier | {row["strategy"]: row for row in rows}).values())
+    title = f"{options.pool.stem}, {options.seeds} seeds, {options.cycles} cycles, b = K0 = {options.batch_size}"
+    write(options, stem_of(options), title, HEADER, rows, line, skactiveml=skactiveml.__version__)
 
 
 SETTINGS = ("batch_size", "seeds", "cycles")
 
 
 def stem_of(options):
-    return options.out / f"curves-{options.pool.stem}-{options.seeds}-seeds"
+    return f"curves-{options.pool.stem}-{options.seeds}-seeds"
 
 
 def before(options):
     """The rows of the result there is, by strategy, when it was made with the same settings."""
-    path = stem_of(options).with_suffix(".json")
+    path = options.out / f"{stem_of(options)}.json"
     found = json.loads(path.read_text()) if path.exists() else {}
     same = all(found.get(name) == getattr(options, name) for name in SETTINGS)
     return {row["strategy"]: row for row in found["rows"]} if same else {}

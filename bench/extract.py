@@ -10,7 +10,6 @@ the texts, without padding. Every vector is compared with that of sentence-trans
 
 import argparse
 import importlib.util
-import json
 import multiprocessing
 import os
 import resource
@@ -20,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from common import write
 
 LENGTH = 128
 SYSTEMS = ("jaxal", "sentence-transformers", "sentence-transformers, batch 128")
@@ -134,11 +134,8 @@ def main():
         print("\n".join(lines[-len(found) :]) if len(lines) > len(found) + 1 else "\n".join(lines), flush=True)
     for pipe in processes.values():
         pipe.send(None)
-    if options.out:
-        options.out.mkdir(parents=True, exist_ok=True)
-        about = {"threads": options.threads, "rows": options.rows, "load_average": os.getloadavg(), "found": everything}
-        (options.out / "extract.json").write_text(json.dumps(about, indent=1))
-        (options.out / "extract.md").write_text("\n".join(lines) + "\n")
+    title = f"{options.rows} texts, {options.threads} threads, load average {os.getloadavg()[0]:.1f}"
+    write(options, "extract", title, HEADER, lines[1:], str, found=everything)
 
 
 if __name__ == "__main__":

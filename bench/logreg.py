@@ -11,6 +11,7 @@ alone, in the better of XLA (in the solver's layout) and NumPy on the very same 
 """
 
 import argparse
+import os
 import tempfile
 import time
 import warnings
@@ -222,7 +223,7 @@ def main():
                 X, y = z["X"].astype(np.float32), z["y"].astype(np.int64)
         rows.append(measure(name, X, y, size, options.seeds, options.runs))
         print(line(rows[-1]), flush=True)
-    write(options.out, "logreg", {"rows": rows}, "\n".join([HEADER, *map(line, rows)]) + "\n")
+    write(options, "logreg", f"{os.cpu_count()} cores", HEADER, rows, line)
 
 
 if __name__ == "__main__":

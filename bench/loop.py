@@ -146,17 +146,12 @@ def main():
             rows[-1] |= {"within": bool(abs(difference.mean()) <= 0.005 + 2 * error)}
         print("\n".join(line(row) for row in rows[-3:]), flush=True)
 
-    about = {name: value for name, value in vars(options).items() if name not in ("pool", "out")}
     title = (
         f"{options.pool.stem}, {options.seeds} seeds, {options.cycles} cycles, b = {options.batch_size}, K0 = "
         f"{options.initial}, {'from scratch, ' * options.from_scratch}{os.cpu_count()} cores"
     )
-    write(
-        options.out,
-        f"loop-{options.pool.stem}{'-from-scratch' * options.from_scratch}",
-        about | {"pool": options.pool.stem, "rows": rows},
-        f"{title}\n\n{HEADER}\n" + "".join(line(row) + "\n" for row in rows),
-    )
+    stem = f"loop-{options.pool.stem}{'-from-scratch' * options.from_scratch}"
+    write(options, stem, title, HEADER, rows, line)
 
 
 HEADER = (

@@ -23,11 +23,11 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 
-import common
 import numpy as np
-from common import USE_A_CLASSIFIER, rival_strategy
+from common import USE_A_CLASSIFIER, rival_strategy, write
 
 SEEDS = 5
+CORES = f"{os.cpu_count()} cores"
 KEEPS = ("coreset", "probcover")  # bounds from query to query
 
 
@@ -142,7 +142,7 @@ def compare(options):
             row |= {"faster": other / mine["seconds"], "faster_from_start": other / (mine["seconds"] + mine["start"])}
             rows.append(row)
             print(compare_line(row), flush=True)
-    write(options, f"strategies-{options.pool.stem}", rows, COMPARE, compare_line)
+    write(options, f"strategies-{options.pool.stem}", CORES, COMPARE, rows, compare_line)
 
 
 COMPARE = (
@@ -215,7 +215,7 @@ def scaling(options):
         for row in fresh.imap(one_row, plan):
             rows.append(row)
             print(scaling_line(row), flush=True)
-            write(options, "strategies-scaling", rows, SCALING, scaling_line, projection(rows))
+            write(options, "strategies-scaling", CORES, SCALING, rows, scaling_line, projection(rows))
 
 
 def projection(rows):
@@ -244,11 +244,6 @@ def scaling_line(row):
         f"| {row['N']:,} | {row['S']} | {row['strategy']} | {row['seconds']:.3f} | {row['start']:.2f} | "
         f"{row['cycle']:.3f} | {row['first']:.1f} | {row['pool_gb']:.2f} | {row['peak_gb']:.2f} |"
     )
-
-
-def write(options, stem, rows, header, line, below=""):
-    table = "".join(line(row) + "\n" for row in rows)
-    common.write(options.out, stem, {"rows": rows}, f"{os.cpu_count()} cores\n\n{header}\n{table}{below}")
 
 
 def main():

@@ -50,17 +50,12 @@ def main():
     parts = ("seconds", "select_seconds", "fit_seconds", "eval_seconds", "compiling")
     rows.append(total | {name: sum(row[name] for row in rows) for name in parts})
     print(line(rows[-1]))
-    about = {name: value for name, value in vars(options).items() if name not in ("pool", "out")}
     title = (
         f"{options.pool.stem}, {options.variant}, {options.seeds} seeds, {options.cycles} cycles, b = K0 = "
         f"{options.batch_size}, {os.cpu_count()} cores"
     )
-    write(
-        options.out,
-        f"suite-{options.pool.stem}{'-skactiveml' * (options.variant == 'skactiveml')}",
-        about | {"pool": options.pool.stem, "rows": rows},
-        f"{title}\n\n{HEADER}\n" + "".join(line(row) + "\n" for row in rows),
-    )
+    stem = f"suite-{options.pool.stem}{'-skactiveml' * (options.variant == 'skactiveml')}"
+    write(options, stem, title, HEADER, rows, line)
 
 
 HEADER = (

@@ -108,9 +108,9 @@ def main():
         picks = labeled_sets(pool, options.seeds, int(size), options.cycles)
         tables[pool.dataset] = along(pool, picks, int(size), options.cycles)
         print("\n".join(line(pool.dataset, way, tables[pool.dataset]) for way in WAYS), flush=True)
-    lines = [line(pool, way, table) for pool, table in tables.items() for way in WAYS]
-    about = {"seeds": options.seeds, "cycles": options.cycles, "pools": tables}
-    write(options.out, "warm-start", about, "\n".join([HEADER, *lines]) + "\n")
+    title = f"{options.seeds} seeds, {options.cycles} cycles"
+    ways = [(pool, way) for pool in tables for way in WAYS]
+    write(options, "warm-start", title, HEADER, ways, lambda at: line(*at, tables[at[0]]), tables=tables)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ from jaxal_extract.models.folder import read_folder
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--nmae", "x"], "No such option"),
+        (["--nmae", "x"], "No such option"),  # which releases of click quote differently
+        (["--nmae", "x"], "--nmae"),
         ([], "Missing option '--name'"),
         (["--name", "a/b"], "'a/b' cannot be a folder's name"),
         (["--name", "digits"], "--name digits: `jaxal run` would not look for that in the store"),

@@ -16,12 +16,16 @@ def _together(*options):
     return decorate
 
 
+store_option = click.option(
+    "--store", metavar="DIR", help="Root of the store [default: $JAXAL_STORE, else the user cache]."
+)
+
 pool_options = _together(
     click.option(
         "--dataset", "-d", required=True, help="A dataset in the store, the path of a stored pool or .npz, or digits."
     ),
     click.option("--model", "-m", help="Embedding model [default: the only one stored for the dataset, else minilm]."),
-    click.option("--store", metavar="DIR", help="Root of the store [default: $JAXAL_STORE, else the user cache]."),
+    store_option,
     click.option("--yes", "-y", is_flag=True, help="Embed a dataset of the study that is not stored without asking."),
 )
 

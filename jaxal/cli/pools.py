@@ -7,13 +7,14 @@ import sys
 
 import click
 
+from jaxal.cli.options import store_option
 from jaxal.data.tasks import TASKS
 
 
 @click.command(
     context_settings={"ignore_unknown_options": True, "help_option_names": []},
     add_help_option=False,
-    options_metavar="--name NAME --train FILE [OPTIONS]",
+    options_metavar="--name NAME [--train FILE] [OPTIONS]",
 )
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def extract(arguments):
@@ -32,7 +33,7 @@ _MODEL = "{:<18}{:<50}{:>5}{:>8}  {:<13}{}"
 
 
 @click.command(name="list")
-@click.option("--store", metavar="DIR", help="Root of the store [default: $JAXAL_STORE, else the user cache].")
+@store_option
 def list_(store):
     """List datasets (of the study, and stored), embedding models, and strategies."""
     from jaxal.data import store as stores

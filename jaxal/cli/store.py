@@ -5,9 +5,8 @@ from pathlib import Path
 
 import click
 
+from jaxal.cli.options import store_option
 from jaxal.errors import ConfigError, StoreError, unknown
-
-_STORE = click.option("--store", metavar="DIR", help="Root of the store [default: $JAXAL_STORE, else the user cache].")
 
 
 @click.group()
@@ -19,7 +18,7 @@ def store():
 
 
 @store.command(name="list")
-@_STORE
+@store_option
 def list_(store):
     """List every pool with its rows, dimension, classes and size on disk."""
     from jaxal.data import store as stores
@@ -43,7 +42,7 @@ def list_(store):
 
 @store.command()
 @click.argument("name")
-@_STORE
+@store_option
 @click.option("--json", "as_json", is_flag=True, help="The whole manifest, as it is stored.")
 def show(name, store, as_json):
     """Show how a pool was made: texts, model, settings, versions and notes."""
@@ -72,7 +71,7 @@ def _echo(about: dict, indent: str = "") -> None:
 
 @store.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
-@_STORE
+@store_option
 def verify(names, store):
     """Hash every file of the pools again, all of the store without a NAME; exit code 2 if one is not as written."""
     from jaxal.data import store as stores
@@ -92,7 +91,7 @@ def verify(names, store):
 
 @store.command()
 @click.argument("name")
-@_STORE
+@store_option
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 def remove(name, store, yes):
     """Delete a pool: its vectors, labels and texts."""
@@ -108,7 +107,7 @@ def remove(name, store, yes):
 
 @store.command()
 @click.argument("name", required=False)
-@_STORE
+@store_option
 def path(name, store):
     """Print the folder of a pool, or without a NAME that of the store."""
     from jaxal.data import store as stores

