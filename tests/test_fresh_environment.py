@@ -22,7 +22,9 @@ def test_two_commands_of_the_readme(tmp_path):
     folder.mkdir()
     for name in INSTALLED:
         (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, source / name)
-    texts = [f"{verb} {thing}" for verb in ("I lost", "I like", "where is") for thing in ("my card", "the app", "it")] * 3
+    texts = [
+        f"{verb} {thing}" for verb in ("I lost", "I like", "where is") for thing in ("my card", "the app", "it")
+    ] * 3
     with open(folder / "train.csv", "w", newline="") as f:
         csv.writer(f).writerows([["text"], *([f"{text} {i}"] for i, text in enumerate(texts))])
 
