@@ -1,26 +1,20 @@
 """k-means: Lloyd's steps, mini-batches and the first centers, against scikit-learn and plain references."""
 
+from functools import partial
 from importlib import import_module
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from reference import kmeans_plus_plus
+from reference import kmeans_lloyd, kmeans_plus_plus
 from sklearn.cluster import KMeans, MiniBatchKMeans
 
 from jaxal.experiments import loop
 from jaxal.numerics import distances, lazy
-from jaxal.numerics.kmeans import (
-    _fill_empty_clusters,
-    _first_centers,
-    _Lloyd,
-    _lloyd,
-    _plus_plus,
-    _Problem,
-    _sums,
-    kmeans,
-)
+from jaxal.numerics.assignment import Problem, assign, sums
+from jaxal.numerics.kmeans import _first_centers, _plus_plus, kmeans
+from jaxal.numerics.lloyd import fill_empty_clusters, lloyd
 
 dropquery, typiclust = (import_module(f"jaxal.strategies._{name}") for name in ("dropquery", "typiclust"))
 TYPICLUST = {"official": typiclust._Rule(20, True), "skactiveml": typiclust._Rule(5, False)}
@@ -92,8 +86,8 @@ def test_an_empty_cluster_is_put_at_the_farthest_row():
     X = np.concatenate([np.zeros((10, 2)), np.full((10, 2), 4.0), [[30.0, 0.0]]]).astype(np.float32)
     points = points_of(X)
     centers = jnp.asarray([[0, 0], [0, 0], [4, 4]], jnp.float32) - points.norms.mean[None]
-    problem = _Problem(points, jnp.arange(21, dtype=jnp.int32), jnp.ones(21, bool), jnp.int32(3), 3)
-    label, *_ = _lloyd(problem, centers)
+    problem = Problem(points, jnp.arange(21, dtype=jnp.int32), jnp.ones(21, bool), jnp.int32(3), 3)
+    label = lloyd(problem, centers, assign(problem, centers)[0]).labels
     assert len(np.unique(label)) == 3
     assert (np.asarray(label[:20]) != label[20]).all()
 
@@ -103,12 +97,13 @@ def test_rows_that_fill_empty_clusters_leave_their_own():
     and counts. Cluster 4 does not count."""
     X = np.random.default_rng(16).normal(size=(40, 3)).astype(np.float32)
     points, rows = points_of(X), jnp.arange(40, dtype=jnp.int32)
-    problem = _Problem(points, rows, rows >= 0, jnp.int32(4), 5)
+    problem = Problem(points, rows, rows >= 0, jnp.int32(4), 5)
     labels = 2 * (rows % 2)
     x = np.asarray(points.at(rows))
-    squared = ((x - np.stack([x[::2].mean(axis=0), x[1::2].mean(axis=0)])[np.arange(40) % 2]) ** 2).sum(axis=1)
-    state = _Lloyd(labels, jnp.asarray(squared), jnp.zeros((5, 3), jnp.float32), jnp.int32(0), jnp.bool_(False))
-    total, count = _fill_empty_clusters(problem, state, *_sums(points, rows, labels, 5))
+    centers = np.zeros((5, 3), np.float32)
+    centers[:3:2] = x[::2].mean(axis=0), x[1::2].mean(axis=0)
+    squared = ((x - centers[labels]) ** 2).sum(axis=1)
+    total, count = fill_empty_clusters(problem, labels, jnp.asarray(centers), *sums(points, rows, labels, 5))
     moved = np.array(labels)
     moved[np.argsort(-squared)[:2]] = 1, 3
     np.testing.assert_array_equal(count, np.bincount(moved, minlength=5))
@@ -125,8 +120,9 @@ def test_lloyd_stops_where_scikit_learn_stops(block_sizes):
         points = points_of(np.concatenate([X, outliers]))
         first = jnp.asarray(centers) - points.norms.mean[None]
         rows = jnp.arange(3099, dtype=jnp.int32)
-        label, _, ours, iterations = _lloyd(_Problem(points, rows, rows < 3000, jnp.int32(k), k), first)
-        ours = np.asarray(ours + points.norms.mean[None])
+        problem = Problem(points, rows, rows < 3000, jnp.int32(k), k)
+        end = lloyd(problem, first, assign(problem, first)[0])
+        label, ours, iterations = end.labels, np.asarray(end.centers + points.norms.mean[None]), end.iterations
     sooner, theirs, later = (
         KMeans(k, init=centers, n_init=1, algorithm="lloyd", tol=tol).fit(X) for tol in (dim * 1e-4, 1e-4, 0)
     )
@@ -135,6 +131,98 @@ def test_lloyd_stops_where_scikit_learn_stops(block_sizes):
     np.testing.assert_array_equal(label[:3000], theirs.labels_)
     np.testing.assert_allclose(ours, theirs.cluster_centers_, rtol=1e-9)
     assert (np.asarray(label[3000:]) == k).all()
+
+
+@partial(jax.jit, static_argnames=("most", "every_distance"))
+def lloyd_from(first, points, rows, valid, k, *, most, every_distance):
+    """Lloyd's end from the rows at these positions."""
+    problem, centers = Problem(points, rows, valid, k, most), points.at(rows[first])
+    return lloyd(problem, centers, assign(problem, centers)[0], every_distance=every_distance)
+
+
+@pytest.mark.parametrize(("k", "most"), [(50, 64), (101, 101)])
+def test_bounds_change_nothing(k, most, tiny_blocks):
+    """From random rows as centers, or many in one place: labels, iterations and centers are those of comparing
+    everything, to the bit, in groups of two or three centers. Where nothing ties they are those of the plain loop."""
+    rng = np.random.default_rng(19)
+    pools = {
+        "blobs": blobs(rng, 500, 40, dim=4, spread=0.3),
+        "normal": rng.normal(size=(500, 4)),
+        "far off": 1e3 + rng.normal(size=(500, 4)),
+        "two scales": rng.normal(size=(500, 4)) * np.where(np.arange(500) % 2, 1, 0.01)[:, None],
+        "whole numbers": rng.integers(-2, 3, (500, 4)),
+        "duplicates": rng.normal(size=(130, 4))[rng.integers(0, 130, 500)],
+    }
+    with jax.enable_x64(True):
+        for name, X in pools.items():
+            points, rows = points_of(X.astype(np.float64)), jnp.asarray(rng.permutation(500)[:450], jnp.int32)
+            valid = rng.random(450) < 0.9
+            for first in (rng.choice(450, most), rng.choice(30, most)):
+                problem = first, points, rows, jnp.asarray(valid), jnp.int32(k)
+                plain, ours = (lloyd_from(*problem, most=most, every_distance=every) for every in (True, False))
+                assert ours.iterations == plain.iterations > 1, name
+                np.testing.assert_array_equal(ours.labels, plain.labels, name)
+                np.testing.assert_array_equal(ours.centers[:k], plain.centers[:k], name)
+                if name in ("whole numbers", "duplicates"):
+                    continue
+                x = np.asarray(points.at(rows))
+                labels, centers, iterations = kmeans_lloyd.lloyd(x, valid, x[first[:k]])
+                np.testing.assert_array_equal(np.asarray(ours.labels)[valid], labels[valid], name)
+                np.testing.assert_allclose(ours.centers[:k], centers, atol=1e-9)
+                assert ours.iterations == iterations, name
+
+
+@pytest.mark.parametrize("worth", [0, 0.5])
+def test_bounds_hold_and_leave_little_to_compute(worth, tiny_blocks, patch_kernels):
+    """After every iteration: no bound is on the wrong side of a distance, and few distances were computed; or, where
+    bounds are never worth it, all."""
+    from jaxal.numerics import bounds
+
+    patch_kernels(bounds, "_WORTH", worth)
+    rng = np.random.default_rng(20)
+    with jax.enable_x64(True):
+        X = blobs(rng, 600, 40, spread=0.3).astype(np.float64)
+        points, rows = points_of(X), jnp.arange(600, dtype=jnp.int32)
+        problem = Problem(points, rows, rows % 7 > 0, jnp.int32(60), 64)
+        x, valid = np.asarray(points.at(rows)), np.arange(600) % 7 > 0
+        centers = points.at(rows[:64])
+        labels, known, shares = assign(problem, centers)[0], bounds.begin(problem), []
+        step = jax.jit(lambda *given: bounds.reassign(problem, *given))
+        for iteration in range(12):
+            moved = 0.1 * rng.random((64, 1)) * rng.normal(size=(64, 8)) * (rng.random((64, 1)) < 0.2)
+            centers = centers + moved
+            labels, known, share = step(
+                known, labels, centers, jnp.sqrt((jnp.asarray(moved) ** 2).sum(axis=1)), jnp.int32(iteration)
+            )
+            shares.append(float(share))
+            apart = np.sqrt(((x[None] - np.asarray(centers)[:60, None]) ** 2).sum(axis=2))
+            label = np.asarray(labels)
+            np.testing.assert_array_equal(label[valid], apart.argmin(axis=0)[valid])
+            assert (label[~valid] == 60).all()
+            assert (known.upper[valid] >= apart.min(axis=0)[valid]).all()
+            apart[label[valid], valid] = np.inf
+            apart = np.concatenate([apart, np.full((4, 600), np.inf)])
+            groups = np.asarray(known.places).reshape(len(known.lower), -1)
+            assert sorted(groups.ravel()) == list(range(64))
+            nearest = np.stack([apart[group].min(axis=0) for group in groups])
+            assert (np.asarray(known.lower)[:, valid] <= nearest[:, valid]).all()
+        assert np.mean(shares[2:]) < 0.2 if worth else shares[0] == 1
+
+
+def test_groups_are_of_neighbors():
+    """Eight places with eight centers each: a group is one of them. Centers that do not count come last."""
+    from jaxal.numerics import bounds
+
+    rng = np.random.default_rng(21)
+    place = rng.permutation(np.arange(64) % 8)
+    centers = (10 * rng.normal(size=(8, 5))[place] + 0.1 * rng.normal(size=(64, 5))).astype(np.float32)
+    problem = Problem(points_of(centers), jnp.arange(64, dtype=jnp.int32), jnp.ones(64, bool), jnp.int32(64), 64)
+    groups = np.asarray(bounds._places(problem, jnp.asarray(centers), 8, 64)).reshape(8, 8)
+    assert all(len(set(place[group])) == 1 for group in groups)
+    fewer = problem._replace(clusters=jnp.int32(50))
+    places = np.asarray(bounds._places(fewer, jnp.asarray(centers), 8, 64))
+    assert sorted(places) == list(range(64))
+    assert (places[56:] >= 50).all()
 
 
 def test_mini_batches_are_as_good_as_scikit_learns():
@@ -155,7 +243,8 @@ def test_seeding_takes_the_best_of_a_few_draws_by_squared_distance():
     free = np.arange(40) % 4 > 0
     valid = jnp.broadcast_to(jnp.asarray(free)[None], (trials, 40))
     keys = loop.keys(range(trials), 0)
-    chosen = np.asarray(jax.jit(_first_centers, static_argnums=5)(keys, points_of(X), rows, valid, jnp.int32(2), 2))
+    chosen, _ = jax.jit(_first_centers, static_argnums=5)(keys, points_of(X), rows, valid, jnp.int32(2), 2)
+    chosen = np.asarray(chosen)
     assert chisquare(np.bincount(chosen[:, 0], minlength=40)[free]).pvalue > 1e-3
     D = ((X[free, None] - X[None, free]).astype(float) ** 2).sum(axis=2)
     expected = np.zeros(len(D))
@@ -178,7 +267,7 @@ def test_seeding_chooses_what_the_plain_algorithm_chooses(k, max_clusters, table
         X, order = rng.normal(size=(150, 3)), np.where(np.arange(150) % 4 > 0, rng.permutation(150), -1)
         rows, keys = jnp.arange(150, dtype=jnp.int32), loop.keys(range(5), 0)
         orders = jnp.asarray(np.stack([np.roll(order, 4 * s) for s in range(5)]), jnp.int32)
-        chosen = np.asarray(_plus_plus(keys, points_of(X), rows, orders, jnp.int32(k), max_clusters))
+        chosen, nearest = map(np.asarray, _plus_plus(keys, points_of(X), rows, orders, jnp.int32(k), max_clusters))
         for s, key in enumerate(keys):
             expected = kmeans_plus_plus.centers(
                 X, int(orders[s].argmax()), np.asarray(orders[s]) >= 0, k,
@@ -186,6 +275,8 @@ def test_seeding_chooses_what_the_plain_algorithm_chooses(k, max_clusters, table
                 lazy.block_size(150),
             )  # fmt: skip
             assert chosen[s, :k].tolist() == expected
+            apart = np.where(orders[s] >= 0, ((X[expected, None] - X[None]) ** 2).sum(axis=2), 0)
+            np.testing.assert_array_equal(nearest[s], apart.argmin(axis=0))
 
 
 @pytest.mark.parametrize(("part", "padded"), [(40, 13), (150, 64)])
@@ -195,7 +286,7 @@ def test_first_centers_do_not_depend_on_what_k_is_padded_to(part, padded, patch_
     X = np.random.default_rng(18).normal(size=(150, 3)).astype(np.float32)
     rows, valid = jnp.arange(150, dtype=jnp.int32)[None], jnp.ones((4, 150), bool)
     ours, other = (
-        np.asarray(_first_centers(loop.keys(range(4), 0), points_of(X), rows, valid, jnp.int32(7), most))[:, :7]
+        np.asarray(_first_centers(loop.keys(range(4), 0), points_of(X), rows, valid, jnp.int32(7), most)[0])[:, :7]
         for most in (7, padded)
     )
     np.testing.assert_array_equal(ours, other)
@@ -206,10 +297,10 @@ def test_seeding_is_the_same_with_all_pairs_at_once_and_seed_by_seed(patch_kerne
     X = blobs(np.random.default_rng(6), 300, 9)
     rows, valid = jnp.arange(300, dtype=jnp.int32)[None], jnp.ones((4, 300), bool)
     keys, points = loop.keys(range(4), 0), points_of(X)
-    at_once = _first_centers(keys, points, rows, valid, jnp.int32(90), 100)
-    apart = _first_centers(keys, points, jnp.broadcast_to(rows, valid.shape), valid, jnp.int32(90), 100)
+    at_once, _ = _first_centers(keys, points, rows, valid, jnp.int32(90), 100)
+    apart, _ = _first_centers(keys, points, jnp.broadcast_to(rows, valid.shape), valid, jnp.int32(90), 100)
     patch_kernels(import_module("jaxal.numerics.kmeans"), "_TABLE", 0)
-    by_products = _first_centers(keys, points, rows, valid, jnp.int32(90), 100)
+    by_products, _ = _first_centers(keys, points, rows, valid, jnp.int32(90), 100)
     np.testing.assert_array_equal(at_once[:, :90], apart[:, :90])
     np.testing.assert_array_equal(at_once[:, :90], by_products[:, :90])
 
@@ -221,11 +312,12 @@ def test_seeding_from_a_part_of_the_rows(patch_kernels):
     inertias = {}
     for n, rows in (("all", 4000), ("part", 500)):
         patch_kernels(import_module("jaxal.numerics.kmeans"), "_SEED_ROWS", rows)
-        chosen = _first_centers(
+        chosen, nearest = _first_centers(
             loop.keys(range(8), 0), points_of(X), jnp.arange(4000, dtype=jnp.int32)[None],
             jnp.broadcast_to(jnp.asarray(valid)[None], (8, 4000)), jnp.int32(30), 30,
         )  # fmt: skip
         chosen = np.asarray(chosen)
+        assert (nearest is None) == (n == "part")
         assert valid[chosen].all()
         assert all(len(set(row)) == 30 for row in chosen.tolist())
         inertias[n] = [((X[valid][:, None] - X[row][None]) ** 2).sum(axis=2).min(axis=1).sum() for row in chosen]

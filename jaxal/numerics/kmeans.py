@@ -15,13 +15,13 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Bool, Int32, Key
 
-from jaxal.numerics import blocks, lazy
-from jaxal.numerics.arrays import index_if, lowest_index, split_each, tie_breaks
-from jaxal.numerics.distances import Points, above_rounding, products
+from jaxal.numerics import lazy
+from jaxal.numerics.arrays import split_each, tie_breaks
+from jaxal.numerics.assignment import Problem, assign, nearest, own_squared, sums
+from jaxal.numerics.distances import Points, above_rounding
+from jaxal.numerics.lloyd import lloyd
 
-# These constants are scikit-learn's, of KMeans and MiniBatchKMeans.
-_MAX_ITER = 300
-_TOL = 1e-4  # centers are done when they move no more than this share of the mean variance of a feature
+# These constants are scikit-learn's, of MiniBatchKMeans.
 _SEED_ROWS = 15_000  # rows that first centers are drawn from, as for mini-batches of 5,000
 _MINI_EPOCHS = 100
 _MINI_PATIENCE = 10  # mini-batches without a lower smoothed inertia
@@ -38,21 +38,6 @@ class Clusters(NamedTuple):
     squared: Array  # (S, M) squared distance to the center of the cluster, 0 for rows that do not count
     centers: Array  # (S, max_clusters, D) about the mean of the pool; those after the first K mean nothing
     iterations: Array  # (S,) int32
-
-
-class _Problem(NamedTuple):
-    """What one seed clusters."""
-
-    points: Points
-    rows: Array  # (M,)
-    valid: Array  # (M,) rows that count
-    clusters: Array  # () K
-    max_clusters: int
-
-    @property
-    def live(self) -> Array:
-        """(max_clusters,) bool: the first K."""
-        return jnp.arange(self.max_clusters, dtype=jnp.int32) < self.clusters
 
 
 @partial(jax.jit, static_argnames=("max_clusters", "batch"))
@@ -78,28 +63,31 @@ def kmeans(
     """
     max_clusters = min(max_clusters, rows.shape[1])
     seed_keys, batch_keys = split_each(keys)
-    chosen = _first_centers(seed_keys, points, rows, valid, clusters, max_clusters)
+    chosen, nearest_first = _first_centers(seed_keys, points, rows, valid, clusters, max_clusters)
     rows = jnp.broadcast_to(rows, valid.shape)
-    centers = points.at(jnp.take_along_axis(rows, chosen, axis=1))
 
     def one(seed):
-        key, rows, valid, centers = seed
-        problem = _Problem(points, rows, valid, clusters, max_clusters)
+        key, rows, valid, chosen, labels = seed
+        problem = Problem(points, rows, valid, clusters, max_clusters)
+        centers = points.at(rows[chosen])
         if batch is None:
-            return _lloyd(problem, centers)
+            labels = assign(problem, centers)[0] if labels is None else jnp.where(valid, labels, clusters)
+            end = lloyd(problem, centers, labels)
+            return end.labels, own_squared(problem, end.labels, end.centers), end.centers, end.iterations
         centers, steps = _mini_batches(key, problem, centers, min(batch, len(rows)))
-        return *_assign(problem, centers), centers, steps
+        return *assign(problem, centers), centers, steps
 
-    return Clusters(*lax.map(one, (batch_keys, rows, valid, centers)))
+    return Clusters(*lax.map(one, (batch_keys, rows, valid, chosen, nearest_first)))
 
 
 # ---- first centers
 
 
 def _first_centers(keys, points, rows, valid, clusters, max_clusters):
-    """Positions (S, max_clusters) in `rows` by greedy k-means++; those after the first K mean nothing.
+    """Positions (S, max_clusters) in `rows` by greedy k-means++; those after the first K mean nothing. And
+    which of them is nearest to each row (S, M).
 
-    Of more than `_SEED_ROWS` rows each seed draws from a random part.
+    Of more than `_SEED_ROWS` rows each seed draws from a random part. Then there is None for the nearest.
     """
     n = valid.shape[1]
     part_keys, keys = split_each(keys)
@@ -111,18 +99,19 @@ def _first_centers(keys, points, rows, valid, clusters, max_clusters):
     def one(seed):
         key, rows, order = seed
         if size == n:
-            return _plus_plus(key[None], points, rows, order[None], clusters, max_clusters)[0]
+            chosen, labels = _plus_plus(key[None], points, rows, order[None], clusters, max_clusters)
+            return chosen[0], labels[0]
         part = jnp.argsort(-order)[:size].astype(jnp.int32)
         # The shape follows max_clusters; what is drawn must follow K.
         counts = jnp.arange(size, dtype=jnp.int32) < jnp.maximum(_SEED_ROWS, 3 * clusters)
         order = jnp.where(counts, order[part], -1)
-        return part[_plus_plus(key[None], points, rows[part], order[None], clusters, max_clusters)[0]]
+        return part[_plus_plus(key[None], points, rows[part], order[None], clusters, max_clusters)[0][0]], None
 
     return lax.map(one, (keys, jnp.broadcast_to(rows, valid.shape), order))
 
 
 def _plus_plus(keys, points, rows, order, clusters, max_clusters):
-    """Positions (S, max_clusters) in rows (M,), which are the same for all seeds.
+    """Positions (S, max_clusters) in rows (M,), which are the same for all seeds, and the nearest of them (S, M).
 
     order: (S, M). The row of the largest number comes first; rows with -1 are never drawn.
     Each further center is the best of a few candidates, drawn with probability proportional to their squared distance
@@ -148,7 +137,7 @@ def _plus_plus(keys, points, rows, order, clusters, max_clusters):
         return to_all(x[chosen], norms[chosen]) if pairs is None else pairs[chosen]
 
     def choose(i, state):
-        nearest, chosen = state
+        nearest, labels, chosen = state
         u = jax.vmap(lambda key: jax.random.uniform(jax.random.fold_in(key, i), (most_candidates, 2), x.dtype))(keys)
         weights = lazy.blocked(nearest, 0)
         block = lazy.invert(weights.sum(axis=2)[:, None], u[:, :, 0])
@@ -159,124 +148,14 @@ def _plus_plus(keys, points, rows, order, clusters, max_clusters):
         counts = jnp.arange(most_candidates, dtype=jnp.int32) < candidates
         best = jnp.argmax(jnp.where(counts[None], lowered, -1), axis=1)
         row = drawn[seeds, best]
-        return left[seeds, best].at[seeds, row].set(0), chosen.at[:, i].set(row)
+        left = left[seeds, best].at[seeds, row].set(0)
+        return left, jnp.where(left < nearest, i, labels), chosen.at[:, i].set(row)
 
     first = jnp.argmax(order, axis=1).astype(jnp.int32)
     nearest = jnp.where(order >= 0, squared_to_all(first[:, None])[:, 0], 0).at[seeds, first].set(0)
     chosen = jnp.broadcast_to(first[:, None], (len(keys), max_clusters))
-    return lax.fori_loop(1, clusters, choose, (nearest, chosen))[1]
-
-
-# ---- what both algorithms compute of rows and centers
-
-
-def _nearest(points, rows, centers, live):
-    """The nearest live center of each row (M,), the lowest of equals, and its squared distance (M,)."""
-    # |x - c|^2 = |x|^2 + 2 (|c|^2 / 2 - <c, x>), and |x|^2 is the same for all centers.
-    half = jnp.where(live, (centers * centers).sum(axis=1) / 2, jnp.inf)[:, None]
-
-    def block(start, size):
-        some = blocks.take(rows, start, size)
-        rest = half - products(centers, points.at(some))
-        best = rest.min(axis=0, keepdims=True)
-        label = lowest_index(rest == best, axis=0)
-        norms = points.norms.centered[some]
-        squared = norms + 2 * best[0]
-        rounding = 8 * jnp.finfo(squared.dtype).eps * norms
-        return jnp.stack([label.astype(squared.dtype), jnp.where(squared > rounding, squared, 0)])
-
-    label, squared = blocks.map_blocks(block, len(rows), blocks.rows(len(centers)))
-    return label.astype(jnp.int32), squared
-
-
-def _assign(problem: _Problem, centers):
-    """Labels (M,) and squared distances (M,) to the nearest center; K and 0 for rows that do not count."""
-    label, squared = _nearest(problem.points, problem.rows, centers, problem.live)
-    return jnp.where(problem.valid, label, problem.clusters), jnp.where(problem.valid, squared, 0)
-
-
-def _sums(points, rows, label, n_labels: int):
-    """Sum (n_labels, D) and number (n_labels,) of the rows of each label 0 .. n_labels-1; other rows do not count."""
-    dim, dtype = points.X.shape[1], points.X.dtype
-    size = min(len(rows), blocks.rows(dim))
-
-    def add(i, state):
-        total, count = state
-        start = jnp.minimum(i * size, len(rows) - size)
-        fresh = start + jnp.arange(size, dtype=jnp.int32) >= i * size  # the last block overlaps the one before it
-        at = index_if(fresh, blocks.take(label, start, size), n_labels)
-        x = points.at(blocks.take(rows, start, size))
-        return total.at[at].add(x, mode="drop"), count.at[at].add(1, mode="drop")
-
-    zeros = jnp.zeros((n_labels, dim), dtype), jnp.zeros(n_labels, dtype)
-    return lax.fori_loop(0, -(-len(rows) // size), add, zeros)
-
-
-def _mean_variance(problem: _Problem):
-    """The variance of a feature over the rows that count, the mean of all features."""
-    points, valid = problem.points, problem.valid
-    n = valid.sum().astype(points.X.dtype)
-    norms = jnp.where(valid, points.norms.centered[problem.rows], 0)
-    mean = (_sums(points, problem.rows, jnp.where(valid, 0, 1), 1)[0] / n)[0]
-    return jnp.maximum(norms.sum() / n - (mean * mean).sum(), 0) / points.X.shape[1]
-
-
-# ---- Lloyd's algorithm
-
-
-class _Lloyd(NamedTuple):
-    """Where Lloyd's algorithm stands."""
-
-    labels: Array  # (M,)
-    squared: Array  # (M,)
-    centers: Array  # (max_clusters, D)
-    iterations: Array  # ()
-    done: Array  # ()
-
-
-def _lloyd(problem: _Problem, centers):
-    """Labels, squared distances, centers and iterations of one seed, from these first centers."""
-    limit = _TOL * _mean_variance(problem)
-
-    def iterate(state: _Lloyd) -> _Lloyd:
-        total, count = _sums(
-            problem.points,
-            problem.rows,
-            index_if(problem.valid, state.labels, problem.max_clusters),
-            problem.max_clusters,
-        )
-        total, count = lax.cond(
-            (problem.live & (count == 0)).any(),
-            partial(_fill_empty_clusters, problem),
-            lambda state, total, count: (total, count),
-            state,
-            total,
-            count,
-        )
-        centers = jnp.where((count > 0)[:, None], total / jnp.maximum(count, 1)[:, None], state.centers)
-        shift = ((centers - state.centers) ** 2).sum()
-        labels, squared = _assign(problem, centers)
-        done = (labels == state.labels).all() | (shift <= limit)
-        return _Lloyd(labels, squared, centers, state.iterations + 1, done)
-
-    state = _Lloyd(*_assign(problem, centers), centers, jnp.int32(0), jnp.bool_(False))
-    state = lax.while_loop(lambda state: ~state.done & (state.iterations < _MAX_ITER), iterate, state)
-    return state[:4]
-
-
-def _fill_empty_clusters(problem: _Problem, state: _Lloyd, total, count):
-    """Each empty cluster gets one row: those farthest from their centers, farthest first, unless at distance 0."""
-    max_clusters = problem.max_clusters
-    empty = problem.live & (count == 0)
-    place = jnp.cumsum(empty.astype(jnp.int32)) - 1
-    farthest, at = lax.top_k(state.squared, max_clusters)
-    filled = empty & (farthest[place] > 0)
-    row = at[place]
-    x = problem.points.at(problem.rows[row])
-    source = index_if(filled, state.labels[row], max_clusters)
-    total = total.at[source].add(-x, mode="drop")
-    count = count.at[source].add(-1, mode="drop")
-    return jnp.where(filled[:, None], x, total), jnp.where(filled, 1, count)
+    _, labels, chosen = lax.fori_loop(1, clusters, choose, (nearest, jnp.zeros(order.shape, jnp.int32), chosen))
+    return chosen, labels
 
 
 # ---- mini-batches
@@ -294,7 +173,7 @@ class _Batches(NamedTuple):
     steps: Array  # ()
 
 
-def _mini_batches(key, problem: _Problem, centers, batch: int):
+def _mini_batches(key, problem: Problem, centers, batch: int):
     """scikit-learn's mini-batch updates: a center is the mean of all rows that were ever assigned to it.
 
     Returns centers (max_clusters, D) and the number of batches.
@@ -309,10 +188,10 @@ def _mini_batches(key, problem: _Problem, centers, batch: int):
         batch_key, reassign_key = jax.random.split(jax.random.fold_in(key, state.steps))
         at = valid_first[jax.random.randint(batch_key, (batch,), 0, valid.sum(), jnp.int32)]
         rows = problem.rows[at]
-        label, squared = _nearest(points, rows, state.centers, live)
+        label, squared = nearest(problem, rows, state.centers)
         seen = state.seen + batch
         check = ((state.weight == 0) & live).any() | (seen >= _MINI_REASSIGN_EVERY * problem.clusters)
-        total, count = _sums(points, rows, label, problem.max_clusters)
+        total, count = sums(points, rows, label, problem.max_clusters)
         weight = state.weight + count
         centers = (state.centers * state.weight[:, None] + total) / jnp.maximum(weight, 1)[:, None]
         centers = jnp.where((count > 0)[:, None], centers, state.centers)
@@ -344,7 +223,7 @@ def _mini_batches(key, problem: _Problem, centers, batch: int):
     return state.centers, state.steps
 
 
-def _reassign_small_clusters(problem: _Problem, key, centers, weight, rows):
+def _reassign_small_clusters(problem: Problem, key, centers, weight, rows):
     """Clusters that hardly any row was assigned to move to random rows of the batch, half the batch at most.
 
     They get the least weight of the other clusters.
