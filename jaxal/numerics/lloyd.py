@@ -4,7 +4,7 @@ Letters: M rows, D dimensions, K clusters, `max_clusters` >= K.
 """
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jax import Array, lax
@@ -27,7 +27,7 @@ class Lloyd(NamedTuple):
     total: Array  # (max_clusters, D) sums of the rows of the labels before, and
     count: Array  # (max_clusters,) how many those are
     changed: Array  # (max_clusters,) clusters that gained or lost rows since
-    bounds: bounds.Bounds | tuple
+    bounds: Any  # `bounds.Bounds`; () where every distance is computed
     computed: Array  # () distances computed in all iterations, as a share of M K
     iterations: Array  # ()
     done: Array  # ()
