@@ -28,7 +28,15 @@ def main():
 
 
 @pytest.fixture
-def begin(tmp_path):
+def heard():
+    """What is begun hears SIGHUP, though these tests may be run by nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.fixture
+def begin(tmp_path, heard):
     """Start `jaxal extract` with a stand-in for the work; its module runs the code `before` when it is imported."""
     begun = []
 
