@@ -3,7 +3,7 @@
     python bench/kmeans.py --pool banking77-minilm.npz [--clusters 500,1500] [--quick] [--out bench/results]
 
 All begin with the same centers, of jaxal's k-means++, which is not timed. Up to 15,000 rows it knows the nearest of
-them too, and jaxal begins with those; "every distance" is jaxal without them and without bounds, as it was before.
+them too, and jaxal begins with those; "every distance" is jaxal without them and without bounds.
 jaxal and scikit-learn stop where labels stay or centers hardly move; faiss has no such rule and is given as many
 iterations as jaxal took. Others with 1 and 2 threads. Each way runs once a round, in turn, and its least seconds count.
 Without `--quick` also 100,000 synthetic rows of 768 dimensions with K = 1,200, in one round.
