@@ -110,6 +110,17 @@ def test_rows_that_fill_empty_clusters_leave_their_own():
     np.testing.assert_allclose(total, [x[moved == c].sum(axis=0) for c in range(5)], atol=1e-5)
 
 
+def test_sums_count_every_row_once(block_sizes):
+    """Also those of the last block, which overlaps the one before it; rows of label 5 do not count."""
+    rng = np.random.default_rng(22)
+    X, labels = rng.normal(size=(101, 3)).astype(np.float32), rng.integers(0, 6, 101)
+    points, rows = points_of(X), jnp.asarray(rng.permutation(101), jnp.int32)
+    x = np.asarray(points.at(rows))
+    total, count = sums(points, rows, jnp.asarray(labels, jnp.int32), 5)
+    np.testing.assert_array_equal(count, np.bincount(labels, minlength=6)[:5])
+    np.testing.assert_allclose(total, [x[labels == c].sum(axis=0) for c in range(5)], atol=1e-5)
+
+
 def test_lloyd_stops_where_scikit_learn_stops(block_sizes):
     """From the same centers; with rows far off that do not count. The tolerance is 1e-4 of the mean variance of a
     feature: of the sum it would stop earlier, and without one later."""
