@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import wraps
@@ -22,6 +23,11 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_compilation_cache_dir", str(ROOT / ".cache" / f"xla-{os.environ.get('PYTEST_XDIST_WORKER', 0)}"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+# What the tests start hears Ctrl-C and a hang-up, though a shell may have begun them with both ignored (`nohup`, `&`).
+for _signal in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(_signal) == signal.SIG_IGN:
+        signal.signal(_signal, signal.default_int_handler if _signal == signal.SIGINT else signal.SIG_DFL)
 
 ROWS = 8  # of a tiny block: pools of the tests have many, and the last one overlaps the one before it
 TINY = {

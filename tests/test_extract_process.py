@@ -28,15 +28,7 @@ def main():
 
 
 @pytest.fixture
-def heard():
-    """What is begun hears SIGHUP, though these tests may be run by nohup."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, before)
-
-
-@pytest.fixture
-def begin(tmp_path, heard):
+def begin(tmp_path):
     """Start `jaxal extract` with a stand-in for the work; its module runs the code `before` when it is imported."""
     begun = []
 

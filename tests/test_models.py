@@ -33,7 +33,15 @@ def hub(tmp_path_factory):
         patch.setenv("HF_HOME", str(home))
         patch.setenv("HF_HUB_OFFLINE", "1")
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-            call = lambda function, *arguments, **options: pool.submit(function, *arguments, **options).result()  # noqa: E731
+
+            def call(function, *arguments, **options):
+                try:
+                    return pool.submit(function, *arguments, **options).result()
+                except ExtractError as e:
+                    if "needs transformers" in str(e):  # newer than the lowest that is admitted
+                        pytest.skip(str(e))
+                    raise
+
             call(without_package)
             for number, name in enumerate(NAMES):
                 call(make_model, TINY[name], snapshot(home / "hub", name), number)

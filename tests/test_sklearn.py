@@ -48,7 +48,7 @@ def test_numbers_and_shapes_are_those_of_scikit_learn(n_classes, fit_intercept):
 def test_precision_follows_X(n_classes, dtype):
     X, y = data(n_classes, dtype)
     ours, theirs = LogisticRegression().fit(X, y), Theirs().fit(X, y)
-    assert ours.coef_.dtype == ours.predict_proba(X).dtype == theirs.coef_.dtype == dtype
+    assert ours.coef_.dtype == ours.predict_proba(X).dtype == dtype  # as of scikit-learn 1.7
     np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=2e-3)
 
 
