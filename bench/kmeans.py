@@ -24,7 +24,8 @@ from strategies import synthetic
 
 import jaxal
 from jaxal.experiments import loop
-from jaxal.numerics import distances, logreg
+from jaxal.numerics import distances
+from jaxal.numerics.arrays import bucket
 from jaxal.numerics.assignment import Problem, assign, own_squared
 from jaxal.numerics.kmeans import _first_centers
 from jaxal.numerics.lloyd import lloyd
@@ -80,7 +81,7 @@ def faiss_cpu(X, first, iterations, threads):
 def compare(name, X, k, rounds):
     """A line for each way."""
     points = distances.Points(jnp.asarray(X), distances.norms(X))
-    n, most = len(X), min(logreg.bucket(k), len(X))
+    n, most = len(X), min(bucket(k), len(X))
     rows, valid = jnp.arange(n, dtype=jnp.int32)[None], jnp.ones((1, n), bool)
     chosen, nearest = jax.jit(_first_centers, static_argnums=5)(
         loop.keys([0], 0), points, rows, valid, jnp.int32(k), most

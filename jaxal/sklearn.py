@@ -14,6 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from jaxal.numerics import logreg
+from jaxal.numerics.arrays import bucket
 
 
 class LogisticRegression(ClassifierMixin, BaseEstimator):
@@ -60,7 +61,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
         with jax.enable_x64(X.dtype == np.float64):
             init = before or logreg.zeros(1, len(classes), X.shape[1], X.dtype)
             codes = codes.astype(np.int32)[None]
-            X = np.pad(X, ((0, logreg.bucket(len(X)) - len(X)), (0, 0)))  # or every L would be compiled anew
+            X = np.pad(X, ((0, bucket(len(X)) - len(X)), (0, 0)))  # or every L would be compiled anew
             fitted = logreg.fit_rows(jnp.asarray(X), rows, codes, init=init, C=self.C, weight=weight[None], **options)
             (W, b), n_iter, converged = jax.tree.map(
                 lambda a: np.asarray(a[0]), (fitted.params, fitted.iterations, fitted.converged)

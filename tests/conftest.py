@@ -42,6 +42,7 @@ TINY = {
     "numerics.lazy._PROPOSALS": 3,
     "numerics.lazy._WINDOW": 4,
     "numerics.neighbors._SIZE": ROWS,
+    "numerics.softmax._BLOCK": ROWS,
     "strategies._ball_graph._BLOCK": 1,  # 32 rows
     "strategies._ball_graph._COLUMNS": ROWS,
     "strategies._coreset._CHUNK": 4,

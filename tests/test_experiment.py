@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import jax
 import numpy as np
 import pytest
 from scipy.special import softmax
@@ -250,3 +251,23 @@ def test_initial_pools_are_checked_too(monkeypatch):
                 lambda: jaxal.initial_pools(pool(), ["coreset"], [5], 1)):  # fmt: skip
         with pytest.raises(StrategyError, match="the strategy coreset chose row -1"):
             run()
+
+
+def test_a_run_compiles_the_classifier_once_and_little_else(caplog):
+    """However many cycles; and nothing at all when it is repeated."""
+    jax.clear_caches()
+    jax.config.update("jax_enable_compilation_cache", False)
+    jax.config.update("jax_log_compiles", True)
+    try:
+        counted = []
+        for _ in range(2):
+            caplog.clear()
+            jaxal.run(pool(), "margin", **(QUICK | {"cycles": 20}))
+            messages = [record.getMessage() for record in caplog.records]
+            counted.append([m.split()[1] for m in messages if m.startswith("Compiling ")])
+    finally:
+        jax.config.update("jax_log_compiles", False)
+        jax.config.update("jax_enable_compilation_cache", True)
+    assert counted[0].count("jit(fit)") == 1
+    assert len(counted[0]) <= 12
+    assert counted[1] == []

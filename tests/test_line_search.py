@@ -10,11 +10,11 @@ from jaxal.numerics.line_search import Step, line_search
 def search(f, slope):
     """The step found, whether it was accepted, and the length of every trial that is traced."""
 
-    def attempt(length):
+    def attempt(length, extra):
         return Step(length, f(length), slope(length), extra=2 * length)
 
     zero = jnp.zeros(())
-    step, accepted = line_search(attempt, f(zero), slope(zero))
+    step, accepted = line_search(attempt, f(zero), slope(zero), zero)
     np.testing.assert_array_equal(step.extra, 2 * step.length)
     return step, bool(accepted)
 

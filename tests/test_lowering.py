@@ -49,8 +49,8 @@ CASES = {
         for name, vmapped in (("seeds at once", True), ("one seed after the other", False))
     },
     "numerics.logreg.predict": {"": ((PARAMS, shape(N, D)), {})},
-    "experiments.loop._reveal": {"": ((COUNTS, ROWS, ROWS), {})},
-    "experiments.loop._keys": {"": ((shape(S, dtype=jnp.uint32), NUMBER), {"purpose": 1})},
+    "experiments.loop._keys": {"": ((shape(S, dtype=jnp.uint32), NUMBER, NUMBER), {})},
+    "experiments.loop._pool_key": {"": ((), {})},
     "strategies._ball_graph._radius_block": {"": ((POINTS, shape(N, dtype=i32), NUMBER), {"size": M})},
     "strategies._ball_graph._ball_block": {"": ((POINTS, shape(), NUMBER), {"size": M})},
     "strategies._ball_graph._degree_block": {"": ((POINTS, shape(), NUMBER), {"size": M})},

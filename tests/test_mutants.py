@@ -40,22 +40,22 @@ def test_what_becomes_of_a_mutant(script, capsys):
     test = "test_logreg.py::test_buckets_are_few_and_waste_little"
     size, end = "power = 1 << max(6, (n - 1).bit_length())", "return -(-n // step) * step"
     mutants = [
-        script.Mutant("killed", "numerics/logreg.py", end, "return -(-n // step) * step - 1", test),
-        script.Mutant("alike", "numerics/logreg.py", end, "return (n + step - 1) // step * step", test),
-        script.Mutant("no Python", "numerics/logreg.py", size, "power = 1 <<", test),
-        script.Mutant("gone", "numerics/logreg.py", "power = 2 <<", "", test),
+        script.Mutant("killed", "numerics/arrays.py", end, "return -(-n // step) * step - 1", test),
+        script.Mutant("alike", "numerics/arrays.py", end, "return (n + step - 1) // step * step", test),
+        script.Mutant("no Python", "numerics/arrays.py", size, "power = 1 <<", test),
+        script.Mutant("gone", "numerics/arrays.py", "power = 2 <<", "", test),
     ]
-    before = (ROOT / "jaxal" / "numerics" / "logreg.py").read_bytes()
+    before = (ROOT / "jaxal" / "numerics" / "arrays.py").read_bytes()
     assert script.try_out(mutants, keep_going=True) == 3
-    lines = [line for line in capsys.readouterr().out.splitlines() if "numerics/logreg.py  " in line]
+    lines = [line for line in capsys.readouterr().out.splitlines() if "numerics/arrays.py  " in line]
     for line, ending in zip(lines, (f"killed by {test}[", "SURVIVED", "BROKE its test", "MISPLACED"), strict=True):
         assert ending in line
     assert script.try_out([mutants[3], mutants[0]], keep_going=False) == 1
     assert "killed by" not in capsys.readouterr().out
-    assert (ROOT / "jaxal" / "numerics" / "logreg.py").read_bytes() == before
+    assert (ROOT / "jaxal" / "numerics" / "arrays.py").read_bytes() == before
 
 
 def test_tests_that_fail_without_a_mutant_end_it(script):
-    missing = script.Mutant("any", "numerics/logreg.py", "a", "b", "test_logreg.py::test_that_is_not_there")
+    missing = script.Mutant("any", "numerics/arrays.py", "a", "b", "test_logreg.py::test_that_is_not_there")
     with pytest.raises(SystemExit, match="the tests do not pass without a mutant"):
         script.try_out([missing], keep_going=False)

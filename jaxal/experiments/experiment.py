@@ -104,7 +104,7 @@ def run_config(
     """`run` for a configuration that is made already."""
     check(pool, config)
     with session(pool, config, out, force) as work:
-        problem = cache(lambda: loop.problem(work.pool, config.C, config.warm_start))
+        problem = cache(lambda: loop.problem(work.pool, config.C, config.warm_start, config.budget))
         ips = make(config.ips, config.variant)
 
         @cache  # shared by all strategies

@@ -43,7 +43,7 @@ def settle(folder: Path, config: Config, identity: Mapping[str, str]) -> None:
         **shared,
         "settings": options,
         "seeds": list(config.seeds),
-        "versions": {"jaxal": __version__, **{name: version(name) for name in ("jax", "jaxlib", "optax", "numpy")}},
+        "versions": {"jaxal": __version__, **{name: version(name) for name in ("jax", "jaxlib", "numpy")}},
         "python": platform.python_version(),
         "device": str(jax.devices()[0]),
     }

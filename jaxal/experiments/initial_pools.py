@@ -97,7 +97,7 @@ def run_configs(
         configs.check(pool, step)
     base = replace(steps[0], ips="each", initial_size=0)  # what all steps share
     with session(pool, base, out, force) as work:
-        problem = loop.problem(work.pool, base.C, base.warm_start)
+        problem = loop.problem(work.pool, base.C, base.warm_start, max(step.initial_size for step in steps))
         prepared = cache(lambda ips: loop.prepare(ips, work.pool))
         run_ids = []
         for step in steps:

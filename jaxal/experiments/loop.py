@@ -5,11 +5,10 @@ Every function takes a `Position` and returns the next one; a `Position` is all 
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxal.data.pool import Pool
@@ -35,6 +34,7 @@ class Problem(NamedTuple):
     n_classes: int
     C: float
     warm_start: bool
+    most_labeled: int  # rows at the end of the longest run, so that all fits share one program
 
 
 class History(NamedTuple):
@@ -66,17 +66,18 @@ class Position(NamedTuple):
         return len(self.history.accuracy)
 
 
-def problem(pool: Pool, C: float, warm_start: bool) -> Problem:
+def problem(pool: Pool, C: float, warm_start: bool, most_labeled: int) -> Problem:
     """Move a pool to the device, once for all runs on it; it has labels and a test split."""
     assert pool.y is not None  # `config.check` has seen to all three
     assert pool.X_test is not None
     assert pool.y_test is not None
-    return Problem(to_device(pool.X), to_device(pool.X_test), pool.y, pool.y_test, pool.n_classes, C, warm_start)
+    X, X_test = to_device(pool.X), to_device(pool.X_test)
+    return Problem(X, X_test, pool.y, pool.y_test, pool.n_classes, C, warm_start, most_labeled)
 
 
 def prepare(strategy: Strategy, pool: Pool) -> Any:
     """What a strategy computes once a pool. Its key is the pool's, the same whatever the seeds."""
-    return strategy.prepare(pool, jax.random.fold_in(jax.random.key(0), _POOL))
+    return strategy.prepare(pool, _pool_key())
 
 
 def start(problem: Problem, ips: Strategy, aux: Any, seeds: Sequence[int], size: int, name: str) -> Position:
@@ -84,13 +85,13 @@ def start(problem: Problem, ips: Strategy, aux: Any, seeds: Sequence[int], size:
 
     Args: ips: the initial pool selection, which errors call `name`; aux: what it prepared; size: K0.
     """
-    n_seeds, (n, dim) = len(seeds), problem.X.shape
+    n_seeds, n = len(seeds), len(problem.X)
     empty = Position(
         rows=np.zeros((n_seeds, 0), np.int32),
         scores=np.zeros((n_seeds, 0), problem.X.dtype),
         history=History(*np.zeros((len(History._fields), 0, n_seeds))),
-        labels=jnp.full((n_seeds, n), -1, jnp.int32),
-        params=logreg.zeros(n_seeds, problem.n_classes, dim, problem.X.dtype),
+        labels=jax.device_put(np.full((n_seeds, n), -1, np.int32)),
+        params=_untrained(problem, n_seeds),
         carry=(),
     )
     empty = empty._replace(carry=ips.init(aux, state(problem, empty, size)))
@@ -116,11 +117,11 @@ def cycle(
         chosen = compiled(strategy)(key, aux, position.carry, state(problem, position, batch_size))
         rows, scores, carry = _checked(name, chosen, position.labels, batch_size)
         labels = _reveal(position.labels, rows, problem.y[rows])
-        labels.block_until_ready()
     rows = np.concatenate([position.rows, rows], axis=1)
     with stopwatch() as fit:
-        init = position.params if problem.warm_start else jax.tree.map(jnp.zeros_like, position.params)
-        fitted = jax.block_until_ready(logreg.fit_rows(problem.X, rows, problem.y[rows], init=init, C=problem.C))
+        init = position.params if problem.warm_start else _untrained(problem, len(seeds))
+        y, most = problem.y[rows], problem.most_labeled
+        fitted = jax.block_until_ready(logreg.fit_rows(problem.X, rows, y, init=init, C=problem.C, most=most))
     with stopwatch() as evaluation:
         metrics = evaluate(np.asarray(logreg.predict(fitted.params, problem.X_test)), problem.y_test, problem.n_classes)
     seconds = (fit.seconds, select.seconds, evaluation.seconds)
@@ -133,6 +134,10 @@ def cycle(
         params=fitted.params,
         carry=carry,
     )
+
+
+def _untrained(problem: Problem, n_seeds: int) -> logreg.Params:
+    return logreg.zeros(n_seeds, problem.n_classes, problem.X.shape[1], problem.X.dtype)
 
 
 def _checked(name: str, chosen, labels: jax.Array, batch_size: int) -> tuple[np.ndarray, np.ndarray, Any]:
@@ -156,17 +161,24 @@ def state(problem: Problem, position: Position, batch_size: int) -> State:
     return State(problem.X, position.labels, position.params, None, batch_size)
 
 
-@jax.jit
-def _reveal(labels, rows, y):
-    return jax.vmap(lambda labels, rows, y: labels.at[rows].set(y))(labels, rows, y)
+def _reveal(labels: jax.Array, rows: np.ndarray, y: np.ndarray) -> jax.Array:
+    """The labels with those of rows (S, B), by NumPy: no program is compiled for each batch size."""
+    revealed = np.array(labels)
+    np.put_along_axis(revealed, rows, y, axis=1)
+    return jax.device_put(revealed)
 
 
 def keys(seeds: Sequence[int], cycle: int, purpose: int = _SELECT) -> jax.Array:
     """One key a seed, (S,), by (seed, cycle, purpose) alone: whatever else was drawn or is run beside it."""
-    return _keys(jnp.asarray(np.asarray(seeds, np.uint32)), cycle, purpose)
+    return _keys(np.asarray(seeds, np.uint32), cycle, purpose)
 
 
-@partial(jax.jit, static_argnums=2)
+@jax.jit
+def _pool_key():
+    return jax.random.fold_in(jax.random.key(0), _POOL)
+
+
+@jax.jit
 def _keys(seeds, cycle, purpose):
     return jax.vmap(lambda s: jax.random.fold_in(jax.random.fold_in(jax.random.key(s), cycle), purpose))(seeds)
 

@@ -116,7 +116,7 @@ def choose(
         labels = np.full((1, n), -1, np.int32)
         labels[0, rows] = codes
         log_probabilities = None if given is None else jnp.log(given)[None]
-        state = strategies_.State(X, jnp.asarray(labels), params, log_probabilities, batch_size, predict)
+        state = strategies_.State(X, jax.device_put(labels), params, log_probabilities, batch_size, predict)
         if pool.class_names is None:
             pool = replace(pool, class_names=tuple(map(str, range(n_classes))))
         aux = loop.prepare(made, pool)

@@ -11,6 +11,15 @@ from jaxtyping import Bool, Int32, Key
 einsum = partial(jnp.einsum, precision=lax.Precision.HIGHEST)
 
 
+def bucket(n: int) -> int:
+    """The size that n elements are padded to, so that few shapes are compiled: powers of two from 64 to 1024, then four
+    steps an octave, which is 9 % more on average.
+    """
+    power = 1 << max(6, (n - 1).bit_length())
+    step = power // 8 if n > 1024 else power
+    return -(-n // step) * step
+
+
 def index_if(condition, index, size: int) -> Array:
     """`index` where `condition`, else `size`: out of bounds, where a scatter with mode="drop" does nothing."""
     return jnp.where(condition, index, size)

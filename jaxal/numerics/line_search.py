@@ -33,11 +33,19 @@ class _Bracket(NamedTuple):
 
 
 def line_search(
-    attempt: Callable[[Array], Step], f0: Float[Array, ""], slope0: Float[Array, ""]
+    attempt: Callable[[Array, Any], Step],
+    f0: Float[Array, ""],
+    slope0: Float[Array, ""],
+    extra: Any = None,
+    *,
+    once: Bool[Array, ""] | bool = False,
 ) -> tuple[Step, Bool[Array, ""]]:
     """A step after which the slope is flatter and f not higher, along a convex function; and whether one was found.
 
-    attempt: the function at a step length > 0. f0, slope0: the function at 0, where the slope must be negative.
+    attempt: the function at a step length > 0; it is given what it returned as `extra` for the length before, and at
+        first `extra`, so that arrays can be written in place.
+    f0, slope0: the function at 0, where the slope must be negative, or length 1 is the only one that is tried.
+    once: try length 1 only, and take it.
 
     The test is on derivatives (Hager and Zhang's approximate Wolfe conditions), because near the optimum float32 rounds
     away the decrease of f that Armijo's condition asks for. |slope| <= .8 |slope0| also makes
@@ -47,10 +55,10 @@ def line_search(
     ceiling = f0 + 10 * jnp.finfo(f0.dtype).eps * jnp.abs(f0)
 
     def good(trial: Step):
-        return (jnp.abs(trial.slope) <= -_SLOPE_DROP * slope0) & (trial.f <= ceiling)
+        return once | ((jnp.abs(trial.slope) <= -_SLOPE_DROP * slope0) & (trial.f <= ceiling))
 
     def searching(bracket: _Bracket):
-        return ~good(bracket.trial) & (bracket.trials < _MAX_TRIALS) & (slope0 < 0)
+        return (bracket.trials == 0) | (~good(bracket.trial) & (bracket.trials < _MAX_TRIALS) & (slope0 < 0))
 
     def narrow(bracket: _Bracket) -> _Bracket:
         trial, low, low_slope, high, trials = bracket
@@ -64,8 +72,14 @@ def line_search(
         bottom = jnp.where(open_ended, 2 * low, low + margin)
         top = jnp.where(open_ended, 10 * low, high - margin)
         length = jnp.clip(jnp.where(jnp.isfinite(secant), secant, (bottom + top) / 2), bottom, top)
-        return _Bracket(attempt(length), low, low_slope, high, trials + 1)
+        # At the first trial, where there is none to learn from, the length is 1 and the bracket (0, inf).
+        first = trials == 0
+        length, low, low_slope, high = jax.tree.map(
+            partial(jnp.where, first), (one, 0 * one, slope0, jnp.inf * one), (length, low, low_slope, high)
+        )
+        return _Bracket(attempt(length, trial.extra), low, low_slope, high, trials + 1)
 
     one = jnp.ones((), f0.dtype)
-    bracket = lax.while_loop(searching, narrow, _Bracket(attempt(one), 0 * one, slope0, jnp.inf * one, jnp.int32(1)))
+    nothing = _Bracket(Step(one, f0, slope0, extra), 0 * one, slope0, jnp.inf * one, jnp.int32(0))
+    bracket = lax.while_loop(searching, narrow, nothing)
     return bracket.trial, good(bracket.trial)

@@ -11,7 +11,7 @@ from jax import lax
 
 from jaxal.errors import ConfigError
 from jaxal.numerics import blocks, distances, logreg, neighbors
-from jaxal.numerics.arrays import index_if, lowest_index, split_each, tie_breaks, true_indices
+from jaxal.numerics.arrays import bucket, index_if, lowest_index, split_each, tie_breaks, true_indices
 from jaxal.numerics.kmeans import kmeans
 from jaxal.strategies.interface import Strategy, check_setting
 
@@ -64,7 +64,7 @@ def dropquery(variant="official", n_masks: int | None = None):
         mask_keys, tie_keys, cluster_keys = split_each(keys, 3)
         disagreeing = (disagreements if state.predict is None else given_disagreements)(mask_keys, state, rule)
         candidates = _candidates(tie_keys, disagreeing, state.labeled, state.batch_size, rule)
-        size = min(logreg.bucket(int(np.asarray(candidates.sum(axis=1)).max())), len(state.X))
+        size = min(bucket(int(np.asarray(candidates.sum(axis=1)).max())), len(state.X))
         # What follows does not depend on the classifier: it must not be compiled anew for another one.
         return cluster_keys, replace(state, params=None, predict=None), disagreeing, candidates, size
 

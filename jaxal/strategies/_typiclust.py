@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from jaxal.numerics import distances, logreg, neighbors
-from jaxal.numerics.arrays import index_if, split_each, tie_breaks
+from jaxal.numerics import distances, neighbors
+from jaxal.numerics.arrays import bucket, index_if, split_each, tie_breaks
 from jaxal.numerics.kmeans import kmeans
 from jaxal.strategies.interface import Strategy, check_setting
 
@@ -81,7 +81,7 @@ def _size(state, official: bool):
     clusters = min(n_labeled + state.batch_size, n)
     clusters = min(clusters, _MAX_CLUSTERS) if official else clusters
     batch = _MINI_BATCH if official and clusters > _LLOYD_CLUSTERS else None
-    return clusters, min(logreg.bucket(clusters), n), batch
+    return clusters, min(bucket(clusters), n), batch
 
 
 @partial(jax.jit, static_argnames=("max_clusters", "batch", "rule"))
