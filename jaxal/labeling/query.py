@@ -123,7 +123,7 @@ def choose(
         keys = loop.keys([seed], len(rows))
         chosen, scores, _ = loop.compiled(made)(keys, aux, made.init(aux, state), state)
         strategies_.check_picks(strategy, chosen, scores, labels, batch_size)
-        answer = np.asarray(chosen[0], np.int64), np.asarray(scores[0])
+        answer = np.asarray(chosen)[0].astype(np.int64), np.asarray(scores)[0]
         return (*answer, np.asarray(utilities(made, keys, aux, state, chosen)[0])) if return_utilities else answer
 
 

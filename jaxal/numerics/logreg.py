@@ -81,8 +81,8 @@ def fit(
         y: classes in 0 .. C-1.
         weight: sample weights, 0 for padding.
         init: where to start, (S, C, D) and (S, C); -inf intercepts count as 0.
-        count: how many of the L rows are used, `bucket` of something; the others are padding that costs nothing, and
-            one program serves every count. All by default.
+        count: how many of the L rows are used, `bucket` of something; all by default. The others are padding, and one
+            program serves every count. They cost nothing where seeds go one after the other, else as much as rows.
         C: inverse strength of the L2 penalty, as in scikit-learn: a number, or (S,) one each, for studies that tune it.
         tol: converged when the largest gradient element of the mean objective is at most this; it aims at .7 of it.
         intercept: whether to fit b; without it b stays 0.
