@@ -254,6 +254,17 @@ def test_fits_of_raw_pixels_converge():
     assert true_gradient(fit.params, X, y, 1.0) <= fit.gradient
 
 
+@pytest.mark.parametrize("draw", [1, 25, 30])
+def test_what_rounding_hides_is_reported(draw):
+    """Equal columns of some 100, and weights that cancel in the logits, whose sums float32 rounds."""
+    rng = np.random.default_rng(draw)
+    X, y = data(rng, 24, 40, 2)
+    X = (100 * X[:, :1] * np.ones_like(X)).astype(np.float32)
+    init = logreg.Params(jnp.asarray(rng.normal(size=(1, 2, 40)), jnp.float32), jnp.zeros((1, 2), jnp.float32))
+    fit = fit_one(X, y, 2, 3e4, init=init, max_iter=200)
+    assert true_gradient(fit.params, X, y, 3e4) <= fit.gradient
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_intercepts_are_rounded_once(dtype):
     """As if computed with twice the digits and then rounded, where the terms are far larger than their sum."""
