@@ -29,18 +29,19 @@ def rows_of(n, capacity, whole=False, intercept=True):
 
 
 @pytest.mark.parametrize("whole", [False, True], ids=["in parts", "whole"])
+@pytest.mark.parametrize("capacity", [2048, 2560])
 @pytest.mark.parametrize("n", COUNTS)
-def test_objective_and_gradient_are_those_of_just_these_rows(n, whole):
+def test_objective_and_gradient_are_those_of_just_these_rows(n, capacity, whole):
     with jax.enable_x64(True):
-        data, means, X, y, weight = rows_of(n, 2048, whole)
+        data, means, X, y, weight = rows_of(n, capacity, whole)
         rng = np.random.default_rng(0)
         W, P, b, q = rng.normal(size=(C, DIM)), rng.normal(size=(C, DIM)), rng.normal(size=C), rng.normal(size=C)
         seen = np.isin(np.arange(C), y)
         W[~seen], P[~seen], b[~seen], q[~seen] = 0, 0, 0, 0
         Z, dZ = (softmax.logits(data, jnp.asarray(A), jnp.asarray(a)) for A, a in ((W, b), (P, q)))
         f, slope, G = softmax.loss(data, Z, dZ, jnp.bool_(True), jnp.asarray(0.7), jnp.zeros_like(Z))
-        gW, gb = softmax.gradient(data, G)
-        moved = softmax.moved(data, Z, dZ, jnp.bool_(True), jnp.asarray(0.7))
+        gW = softmax.gradient(data, G)
+        moved, gb = softmax.moved(data, Z, dZ, jnp.bool_(True), jnp.asarray(0.7), G)
         again, *_ = softmax.loss(data, moved, dZ, jnp.bool_(True), jnp.asarray(0.0), jnp.zeros_like(Z))
         other, *_ = softmax.loss(data, Z, dZ, jnp.bool_(False), jnp.asarray(1.0), jnp.zeros_like(Z))
     mean = weight @ X

@@ -112,7 +112,9 @@ def fit(
     seeds = (rows, y, weight.astype(X.dtype), init, C)
     if vmapped:
         return jax.vmap(partial(one, ()))(seeds)[1]
-    return lax.scan(one, softmax.room(rows.shape[1], X.shape[1], X.dtype), seeds)[1]
+    L = bucket(rows.shape[1])
+    rows, y, weight = (jnp.pad(a, ((0, 0), (0, L - a.shape[1]))) for a in seeds[:3])
+    return lax.scan(one, softmax.room(L, X.shape[1], X.dtype), (rows, y, weight, init, C))[1]
 
 
 def fit_rows(
@@ -130,7 +132,8 @@ def fit_rows(
     options: `init` and the others of `fit`.
     """
     n = rows.shape[1]
-    padding = ((0, 0), (0, softmax.capacity(max(n, most)) - n))
+    capacity = max(bucket(most), bucket(n)) if most > softmax.SHARED else softmax.capacity(max(n, most))
+    padding = ((0, 0), (0, capacity - n))
     weight = np.ones(rows.shape, X.dtype) if weight is None else weight
     rows, y, weight = (np.pad(a, padding) for a in (rows, y, weight))
     return fit(X, rows, y, weight=weight, count=np.int32(bucket(n)), **options)
@@ -188,8 +191,8 @@ def _fit_one(rows: softmax.Rows, means: softmax.Means, init: Params, lam, tol, m
         move = jnp.where(accepted, length * P, 0)
         theta = jnp.where(base, state.theta, 0) + move
         W = split(theta).W
-        gW, gb = softmax.gradient(rows, step.extra)
-        gW = gW + lam * W
+        Z, gb = softmax.moved(rows, state.Z, dZ, base, length, step.extra)
+        gW = softmax.gradient(rows, step.extra) + lam * W
         grad = joined(gW, gb)
         largest = jnp.maximum(jnp.abs(gW + gb[:, None] * means.x[None]).max(), jnp.abs(grad[n_classes * dim :]).max())
         iterations = state.iterations + base.astype(jnp.int32)
@@ -199,7 +202,7 @@ def _fit_one(rows: softmax.Rows, means: softmax.Means, init: Params, lam, tol, m
             grad,
             step.f,
             WW + 2 * length * WP + length * length * PP,
-            softmax.moved(rows, state.Z, dZ, base, length),
+            Z,
             step.extra,
             largest,
             lbfgs.remember(state.memory, move, state.grad, grad, add=accepted & base, forget=~accepted),

@@ -12,7 +12,6 @@ serves every number of labeled rows; and on CPU rows that are not there cost nex
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Bool, Float, Int32, Integer
@@ -22,7 +21,8 @@ from jaxal.numerics.blocks import take
 
 _BLOCK = 256  # rows of a block
 _LEAST = bucket(1)  # rows of the smallest part
-_CAPACITIES = (256, 1024)  # beyond, powers of two
+SHARED = 1024  # up to this many rows a run and a query have the same room
+_CAPACITIES = (256, SHARED)  # beyond, powers of two
 
 
 class Rows(NamedTuple):
@@ -48,8 +48,10 @@ def capacity(n: int) -> int:
 
 
 def room(capacity: int, dim: int, dtype) -> tuple[Array, ...]:
-    """Parts for `gather` to fill: powers of two that add up to whatever `bucket` returns, the largest first."""
-    largest = max(_LEAST, 1 << (capacity - 1).bit_length())
+    """Parts for `gather` to fill, the largest first. Their sizes are powers of two that add up to all that `bucket`
+    returns, up to `capacity`, which is one of these.
+    """
+    largest = 1 << (capacity.bit_length() - 1)
     sizes = [largest >> k for k in range((largest // _LEAST).bit_length())]
     return tuple(jnp.zeros((size, dim), dtype) for size in sizes)
 
@@ -71,9 +73,7 @@ def gather(
     that are slow to decide what comes next.
     """
     whole = not parts
-    room = len(rows) if whole else len(parts[0])
-    size = room if whole else min(_BLOCK, room)
-    rows, y, weight = (jnp.pad(a, (0, room - len(a))) for a in (rows, y, weight))
+    size = len(rows) if whole else min(_BLOCK, len(rows))
     blocked = rows.reshape(-1, size)
     data = Rows(parts, y.reshape(-1, size), weight.reshape(-1, size), jnp.zeros(n_classes, bool), count)
 
@@ -117,7 +117,7 @@ def logits(rows: Rows, W: Float[Array, "C D"], b: Float[Array, " C"]) -> Float[A
         later, Z = lax.optimization_barrier((W, Z))  # or the product would move out of the loop, and be computed always
         return lax.dynamic_update_slice_in_dim(Z, product(part, later), first, axis=1)
 
-    Z = _over_parts(rows, lambda part: product(part, W), add)
+    Z = _over_parts(rows, lambda part: product(part, W), add, (len(W), rows.y.size))
 
     def relative(i, Z):
         z = _block(rows, Z, i) + b[:, None]
@@ -158,17 +158,26 @@ def loss(
     return f.sum(), slope.sum(), G
 
 
-def moved(rows: Rows, Z, dZ, base: Bool[Array, ""], length: Float[Array, ""]) -> Float[Array, "C L"]:
-    """Z + length dZ, or length dZ where not `base`, written into Z."""
+def moved(
+    rows: Rows,
+    Z: Float[Array, "C L"],
+    dZ: Float[Array, "C L"],
+    base: Bool[Array, ""],
+    length: Float[Array, ""],
+    G: Float[Array, "C L"],
+) -> tuple[Float[Array, "C L"], Float[Array, " C"]]:
+    """Z + length dZ, or length dZ where not `base`, written into Z; and, on the way, the sum of G over the rows."""
 
-    def add(i, Z):
-        return _replaced(Z, jnp.where(base, _block(rows, Z, i), 0) + length * _block(rows, dZ, i), i)
+    def add(i, both):
+        Z, total = both
+        z = jnp.where(base, _block(rows, Z, i), 0) + length * _block(rows, dZ, i)
+        return _replaced(Z, z, i), total + _block(rows, G, i).sum(axis=1)
 
-    return _each_block(rows, add, Z)
+    return _each_block(rows, add, (Z, jnp.zeros(len(G), G.dtype)))
 
 
-def gradient(rows: Rows, G: Float[Array, "C L"]) -> tuple[Float[Array, "C D"], Float[Array, " C"]]:
-    """The gradient of the mean cross entropy by W and b, of that by each logit."""
+def gradient(rows: Rows, G: Float[Array, "C L"]) -> Float[Array, "C D"]:
+    """The gradient of the mean cross entropy by W, of that by each logit."""
 
     def product(part):
         return einsum("cl,ld->cd", G, part)
@@ -177,20 +186,23 @@ def gradient(rows: Rows, G: Float[Array, "C L"]) -> tuple[Float[Array, "C D"], F
         first, W = lax.optimization_barrier((first, W))  # as above
         return W + einsum("cl,ld->cd", take(G, first, len(part), axis=1), part)
 
-    return _over_parts(rows, product, add), G.sum(axis=1)
+    return _over_parts(rows, product, add, (len(G), rows.parts[0].shape[1]))
 
 
-def _over_parts(rows: Rows, all_of: Callable, add: Callable) -> Array:
-    """all_of(part) where the largest part is all rows, else zeros to which add(part, first row, result) adds the others
-    that are used.
+def _over_parts(rows: Rows, all_of: Callable, add: Callable, shape: tuple[int, int]) -> Array:
+    """all_of(part) where one part is all rows; else zeros of this shape, to which add(part, first row, result) adds each
+    part that is used.
     """
-    largest, *smaller = rows.parts
-    if not smaller:
-        return all_of(largest)
-    shape = jax.eval_shape(all_of, largest)
-    used, _ = _place(rows, largest)
-    result = lax.cond(used > 0, lambda: all_of(largest), lambda: jnp.zeros(shape.shape, shape.dtype))
-    for part in smaller:
+    parts, dtype = rows.parts, rows.weight.dtype
+    if len(parts) == 1:
+        return all_of(parts[0])
+    result = jnp.zeros(shape, dtype)
+    if len(parts[0]) == rows.y.size:
+        # `add` would not depend on what it adds to, and move out of the loop.
+        largest, *parts = parts
+        used, _ = _place(rows, largest)
+        result = lax.cond(used > 0, lambda: all_of(largest), lambda: jnp.zeros(shape, dtype))
+    for part in parts:
         used, first = _place(rows, part)
 
         # A loop of one step or none works in place, which `lax.cond` does not.
