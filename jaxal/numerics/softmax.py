@@ -190,8 +190,8 @@ def gradient(rows: Rows, G: Float[Array, "C L"]) -> Float[Array, "C D"]:
 
 
 def _over_parts(rows: Rows, all_of: Callable, add: Callable, shape: tuple[int, int]) -> Array:
-    """all_of(part) where one part is all rows; else zeros of this shape, to which add(part, first row, result) adds each
-    part that is used.
+    """all_of(part) where one part is all rows; else zeros of this shape, to which each part that is used is added by
+    add(part, its first row, result).
     """
     parts, dtype = rows.parts, rows.weight.dtype
     if len(parts) == 1:
