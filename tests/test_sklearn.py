@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sklearn
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression as Theirs
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -48,7 +49,9 @@ def test_numbers_and_shapes_are_those_of_scikit_learn(n_classes, fit_intercept):
 def test_precision_follows_X(n_classes, dtype):
     X, y = data(n_classes, dtype)
     ours, theirs = LogisticRegression().fit(X, y), Theirs().fit(X, y)
-    assert ours.coef_.dtype == ours.predict_proba(X).dtype == dtype  # as of scikit-learn 1.7
+    assert ours.coef_.dtype == ours.predict_proba(X).dtype == dtype
+    if not sklearn.__version__.startswith("1.6."):  # which keeps coefficients in float64
+        assert theirs.coef_.dtype == dtype
     np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=2e-3)
 
 

@@ -132,8 +132,7 @@ def fit_rows(
     options: `init` and the others of `fit`.
     """
     n = rows.shape[1]
-    capacity = max(bucket(most), bucket(n)) if most > softmax.SHARED else softmax.capacity(max(n, most))
-    padding = ((0, 0), (0, capacity - n))
+    padding = ((0, 0), (0, softmax.capacity(n, most) - n))
     weight = np.ones(rows.shape, X.dtype) if weight is None else weight
     rows, y, weight = (np.pad(a, padding) for a in (rows, y, weight))
     return fit(X, rows, y, weight=weight, count=np.int32(bucket(n)), **options)
