@@ -33,10 +33,12 @@ ROWS = 8  # of a tiny block: pools of the tests have many, and the last one over
 TINY = {
     "numerics.blocks._ELEMENTS": 1,
     "numerics.blocks._LEAST_ROWS": ROWS,
+    "numerics.assignment._CENTERS": 5,
     "numerics.assignment._LISTED": ROWS,
     "numerics.bounds._LEAST_CLUSTERS": 1,
     "numerics.bounds._LEAST_SIZE": 2,
     "numerics.bounds._LEAST_WORK": 1,
+    "numerics.bounds._MET": 2,
     "numerics.distances._NORM_ROWS": ROWS,
     "numerics.kmeans._TABLE": 0,
     "numerics.lazy._PROPOSALS": 3,

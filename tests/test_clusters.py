@@ -11,6 +11,7 @@ from reference import typiclust as plain_typiclust
 from sklearn.neighbors import NearestNeighbors
 from test_kmeans import cluster, points_of
 
+import jaxal
 from jaxal import Pool
 from jaxal.errors import ConfigError
 from jaxal.experiments import loop
@@ -216,7 +217,17 @@ def test_typiclust_of_scikit_activeml_begins_every_query_with_the_same_clusters(
     assert picks[0][0] != picks[0][1]
 
 
-def test_clustering_strategies_compile_no_more_often_than_there_are_buckets(count_traces):
+@pytest.mark.parametrize(("variant", "programs"), [("skactiveml", 1), ("official", 2)])
+def test_typiclust_compiles_once_a_run(variant, programs, count_traces):
+    """However many clusters; the official one also for mini-batches."""
+    X = np.random.default_rng(13).normal(size=(700, 4)).astype(np.float32)
+    pool = Pool(X, np.arange(700) % 3, X[:20], np.arange(20) % 3)
+    traces = count_traces(typiclust, "_select", ("max_clusters", "batch", "rule"))
+    jaxal.run(pool, "typiclust", 1, variant=variant, cycles=5, batch_size=40, initial_size=2)
+    assert len(traces) == programs
+
+
+def test_queries_by_clusters_compile_no_more_often_than_there_are_capacities(count_traces):
     """Labeled rows that grow by 5 a query: 15 to 40 clusters are one shape."""
     X = np.random.default_rng(13).normal(size=(150, 4)).astype(np.float32)
     strategy = make("typiclust")

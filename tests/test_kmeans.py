@@ -151,7 +151,7 @@ def lloyd_from(first, points, rows, valid, k, *, most, every_distance):
     return lloyd(problem, centers, assign(problem, centers)[0], every_distance=every_distance)
 
 
-@pytest.mark.parametrize(("k", "most"), [(50, 64), (101, 101)])
+@pytest.mark.parametrize(("k", "most"), [(50, 64), (101, 101), (20, 200)])
 def test_bounds_change_nothing(k, most, tiny_blocks):
     """From random rows as centers, or many in one place: labels, iterations and centers are those of comparing
     everything, to the bit, in groups of two or three centers. Where nothing ties they are those of the plain loop."""
@@ -202,7 +202,7 @@ def test_bounds_hold_and_leave_little_to_compute(worth, tiny_blocks, patch_kerne
         for iteration in range(12):
             moved = 0.1 * rng.random((64, 1)) * rng.normal(size=(64, 8)) * (rng.random((64, 1)) < 0.2)
             centers = centers + moved
-            labels, known, share = step(
+            labels, _, known, share = step(
                 known, labels, centers, jnp.sqrt((jnp.asarray(moved) ** 2).sum(axis=1)), jnp.int32(iteration)
             )
             shares.append(float(share))
@@ -234,6 +234,63 @@ def test_groups_are_of_neighbors():
     places = np.asarray(bounds._places(fewer, jnp.asarray(centers), 8, 64))
     assert sorted(places) == list(range(64))
     assert (places[56:] >= 50).all()
+
+
+@pytest.mark.parametrize("worth", [0, 0.5])
+def test_bounds_hold_for_rows_that_are_not_asked_for(worth, tiny_blocks, patch_kernels):
+    """A random half of the rows is asked for, time and again, with centers that move ever less: those get their nearest
+    center, and it is told how near it is; the bounds of all rows stay on the right side."""
+    from jaxal.numerics import bounds
+
+    patch_kernels(bounds, "_WORTH", worth)
+    rng = np.random.default_rng(24)
+    with jax.enable_x64(True):
+        X = blobs(rng, 600, 40, spread=0.3).astype(np.float64)
+        points, rows = points_of(X), jnp.arange(600, dtype=jnp.int32)
+        problem = Problem(points, rows, jnp.ones(600, bool), jnp.int32(60), 128)
+        x, centers = np.asarray(points.at(rows)), points.at(rows[:128])
+        labels, known, moved, shares = jnp.zeros(600, jnp.int32), bounds.begin(problem), jnp.zeros(128), []
+        step = jax.jit(lambda *given: bounds.reassign(problem, *given))
+        for iteration in range(12):
+            asked = rng.random(600) < 0.5
+            labels, rest, known, share = step(known, labels, centers, moved, jnp.int32(iteration), jnp.asarray(asked))
+            shares.append(float(share))
+            apart = np.sqrt(((x[None] - np.asarray(centers)[:60, None]) ** 2).sum(axis=2))
+            label, each = np.asarray(labels), np.arange(600)
+            np.testing.assert_array_equal(label[asked], apart.argmin(axis=0)[asked])
+            squared = (x * x).sum(axis=1) + 2 * np.asarray(rest)
+            np.testing.assert_allclose(squared[asked], apart.min(axis=0)[asked] ** 2, atol=1e-9)
+            met = np.isfinite(np.asarray(known.upper))
+            assert (known.upper >= apart[label, each])[met].all()
+            apart[label, each] = np.inf
+            apart = np.concatenate([apart, np.full((68, 600), np.inf)])
+            groups = np.asarray(known.places).reshape(len(known.lower), -1)
+            nearest = np.stack([apart[group].min(axis=0) for group in groups])
+            assert (np.asarray(known.lower)[:, met] <= nearest[:, met]).all()
+            step_by = 0.3 / (1 + iteration) * rng.normal(size=(128, 8)) * (rng.random((128, 1)) < 0.5)
+            centers, moved = centers + step_by, jnp.sqrt((jnp.asarray(step_by) ** 2).sum(axis=1))
+        assert np.mean(shares[-4:]) < 0.3 if worth else shares[0] == 1
+
+
+def test_bounds_change_nothing_for_mini_batches(tiny_blocks, patch_kernels):
+    """The same batches, steps and centers, with few clusters of a large room, and with empty ones that are put
+    elsewhere."""
+    module, bounds = import_module("jaxal.numerics.kmeans"), import_module("jaxal.numerics.bounds")
+    rng = np.random.default_rng(25)
+    places = rng.normal(size=(90, 4))
+    pools = {"blobs": blobs(rng, 400, 30, dim=4, spread=0.3), "duplicates": places[rng.integers(0, 90, 400)]}
+    with jax.enable_x64(True):
+        for name, X in pools.items():
+            ends = []
+            for share in (0, 3):
+                patch_kernels(module, "_MINI_DRAWN_AGAIN", share)
+                ends.append(cluster(X.astype(np.float64), 40, most=120, batch=200))
+            assert bounds.pay(400, 120, 4)
+            (labels, _, centers, steps), bounded = ends
+            np.testing.assert_array_equal(bounded[3], steps)
+            np.testing.assert_array_equal(bounded[0], labels, name)
+            np.testing.assert_allclose(bounded[2][:, :40], centers[:, :40], atol=1e-9)
+            assert steps.min() > 5
 
 
 def test_mini_batches_are_as_good_as_scikit_learns():

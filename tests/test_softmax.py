@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxal.numerics import logreg, softmax
-from jaxal.numerics.arrays import bucket
+from jaxal.numerics.arrays import bucket, capacity
 
 N, DIM, C = 3000, 5, 4
 COUNTS = [1, 40, 64, 65, 300, 700, 1000, 1024, 1100, 1700, 2048]  # one part, or two, or three
@@ -75,8 +75,8 @@ def test_without_an_intercept_rows_stay_where_they_are():
 
 @pytest.mark.parametrize("n", range(1, 4000, 37))
 def test_parts_add_up_to_every_bucket(n):
-    sizes = [len(part) for part in softmax.room(softmax.capacity(n), 1, np.float32)]
-    assert sum(size for size in sizes if size & bucket(n)) == bucket(n) <= softmax.capacity(n)
+    sizes = [len(part) for part in softmax.room(capacity(n), 1, np.float32)]
+    assert sum(size for size in sizes if size & bucket(n)) == bucket(n) <= capacity(n)
 
 
 def test_one_program_serves_every_number_of_labeled_rows(count_traces):

@@ -158,7 +158,7 @@ def _with_cycle(history: np.ndarray, value) -> np.ndarray:
 
 def state(problem: Problem, position: Position, batch_size: int) -> State:
     """What a strategy sees of a position."""
-    return State(problem.X, position.labels, position.params, None, batch_size)
+    return State(problem.X, position.labels, position.params, None, batch_size, most_labeled=problem.most_labeled)
 
 
 def _reveal(labels: jax.Array, rows: np.ndarray, y: np.ndarray) -> jax.Array:

@@ -10,6 +10,8 @@ from jaxtyping import Bool, Int32, Key
 # Tensor cores would round float32 factors to 10 bits.
 einsum = partial(jnp.einsum, precision=lax.Precision.HIGHEST)
 
+_CAPACITIES = (256, 1024)  # beyond, powers of two
+
 
 def bucket(n: int) -> int:
     """The size that n elements are padded to, so that few shapes are compiled: powers of two from 64 to 1024, then four
@@ -18,6 +20,18 @@ def bucket(n: int) -> int:
     power = 1 << max(6, (n - 1).bit_length())
     step = power // 8 if n > 1024 else power
     return -(-n // step) * step
+
+
+def capacity(n: int, most: int = 0) -> int:
+    """The room that n elements are given where their number is no shape: 256, 1024, and from there powers of two, so
+    that few programs are compiled.
+
+    most: as many as there will ever be, if that is known; beyond 1024 there is room for just so many.
+    """
+    n = max(n, most)
+    if most > _CAPACITIES[-1]:
+        return bucket(n)
+    return next((size for size in _CAPACITIES if n <= size), 1 << (n - 1).bit_length())
 
 
 def index_if(condition, index, size: int) -> Array:

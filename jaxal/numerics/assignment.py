@@ -15,6 +15,7 @@ from jaxal.numerics.arrays import einsum, index_if, lowest_index
 from jaxal.numerics.distances import Points, products
 
 _LISTED = 256  # rows of a block that are gathered from all over the pool
+_CENTERS = 128  # of a block: K is a number, not a shape, so that one program serves all K
 
 
 class Problem(NamedTuple):
@@ -69,17 +70,29 @@ def halves(problem: Problem, centers: Float[Array, "K D"]) -> Float[Array, " K"]
 
 def nearest(problem: Problem, rows: Int32[Array, " R"], centers: Float[Array, "K D"]):
     """The nearest live center of each row (R,), the lowest of equals, and its squared distance (R,)."""
-    half = halves(problem, centers)[:, None]
+    width = min(_CENTERS, len(centers))
+    padding = -len(centers) % width
+    half = jnp.pad(halves(problem, centers), (0, padding), constant_values=jnp.inf)[:, None]
+    centers = jnp.pad(centers, ((0, padding), (0, 0)))
 
     def block(start, size):
         some = blocks.take(rows, start, size)
-        rest = half - products(centers, problem.points.at(some))
-        best = rest.min(axis=0, keepdims=True)
-        label = lowest_index(rest == best, axis=0)
-        squared = squared_of(best[0], problem.points.norms.centered[some])
+        x = problem.points.at(some)
+
+        def meet(i, best):
+            least, label = best
+            rest = blocks.take(half, i * width, width) - products(blocks.take(centers, i * width, width), x)
+            fresh = rest.min(axis=0, keepdims=True)
+            number = i * width + lowest_index(rest == fresh, axis=0)
+            nearer = fresh[0] < least
+            return jnp.where(nearer, fresh[0], least), jnp.where(nearer, number, label)
+
+        none = jnp.full(size, jnp.inf, centers.dtype), jnp.zeros(size, jnp.int32)
+        least, label = lax.fori_loop(0, -(-problem.clusters // width), meet, none)
+        squared = squared_of(least, problem.points.norms.centered[some])
         return jnp.stack([label.astype(squared.dtype), squared])
 
-    label, squared = blocks.map_blocks(block, len(rows), blocks.rows(len(centers)))
+    label, squared = blocks.map_blocks(block, len(rows), blocks.rows(width))
     return label.astype(jnp.int32), squared
 
 

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array, lax
-from jaxtyping import Float, Int32
+from jaxtyping import Bool, Float, Int32
 
 from jaxal.numerics import blocks
 from jaxal.numerics.arrays import einsum
@@ -31,6 +31,7 @@ _LEAST_CLUSTERS = 4 * _LEAST_SIZE  # with fewer groups most rows meet all
 _LEAST_WORK = 2**30  # multiplications of all distances, some 20 ms: with less, bounds do not save what compiling costs
 _WORTH = 0.5  # share of the distances that bounds may leave; with more all are computed, in large products
 _ROUNDING = 32  # squared distances are right to so many roundings of the squared norms
+_MET = 8  # groups that all rows meet at a time, a power of two as the number of groups is
 _POWER_STEPS = 4  # towards the main direction of some centers
 
 
@@ -50,6 +51,7 @@ class _Groups(NamedTuple):
     x: Array  # (G, P / G, D)
     half: Array  # (G, P / G) |c|^2 / 2, inf where there is no center
     scale: Array  # () the largest |c|^2
+    live: Array  # () groups with centers, which come first
 
 
 def n_groups(max_clusters: int) -> int:
@@ -77,26 +79,31 @@ def reassign(
     centers: Float[Array, "K D"],
     moved: Float[Array, " K"],
     iteration: Int32[Array, ""],
+    among: Bool[Array, " M"] | None = None,
 ):
     """The nearest center of each row, the lowest of equals.
 
     Args:
         labels: of the centers before they `moved` so far. iteration: 0 where nothing is known yet.
-    Returns: labels (M,), K for rows that do not count; bounds; the share of all distances that was computed.
+        among: the rows that are asked for; the others keep bounds, and mostly their labels. None: all.
+    Returns: labels (M,), K for rows that do not count; `rest` (M,) of their centers, for the rows in `among`; bounds;
+        the share of all distances that was computed.
     """
     bounds = lax.cond(iteration == 0, partial(_begin_with_means, problem), _give_way, bounds, labels, centers, moved)
     groups = _grouped(problem, bounds.places, centers, len(bounds.lower))
     # Where they failed they are tried again at iterations 1, 2, 4, 8, since trying costs a pass over the rows.
     attempt = ~bounds.failed | ((iteration & (iteration - 1)) == 0)
-    doubtful = attempt & (bounds.upper >= bounds.lower.min(axis=0))
+    doubtful = attempt & (bounds.upper >= bounds.lower.min(axis=0)) if among is None else among
     rest = rest_of_own(problem, labels, centers, doubtful)
     upper = jnp.where(doubtful, _above(problem.norms, groups.scale, rest), bounds.upper)
-    left = (bounds.lower <= upper[None]).mean(dtype=upper.dtype)
+    asked = upper if among is None else jnp.where(among, upper, -jnp.inf)
+    left = (bounds.lower <= asked[None]).sum(dtype=upper.dtype) / (groups.live * len(upper)).astype(upper.dtype)
     failed = ~attempt | (left > _WORTH)
-    search = _Search(labels, rest, upper, bounds.lower)
+    search = _Search(labels, rest, asked, bounds.lower)
     search = lax.cond(failed, partial(_meet_all, problem), partial(_meet_near, problem), groups, search)
+    upper = search.upper if among is None else jnp.where(among, search.upper, jnp.maximum(search.upper, upper))
     share = jnp.where(failed, 1, left)
-    return search.labels, Bounds(bounds.places, search.lower, search.upper, failed), share
+    return search.labels, search.rest, Bounds(bounds.places, search.lower, upper, failed), share
 
 
 # ---- bounds
@@ -154,7 +161,9 @@ def _grouped(problem: Problem, places, centers, n: int) -> _Groups:
     x = centers[jnp.minimum(places, problem.max_clusters - 1)]
     half = jnp.append(halves(problem, centers), jnp.inf)[jnp.minimum(places, problem.max_clusters)]
     scale = jnp.where(jnp.isfinite(half), 2 * half, 0).max()
-    return _Groups(places.reshape(n, -1), x.reshape(n, -1, x.shape[1]), half.reshape(n, -1), scale)
+    size = len(places) // n
+    live = -(-problem.clusters // size)
+    return _Groups(places.reshape(n, size), x.reshape(n, size, -1), half.reshape(n, size), scale, live)
 
 
 def _places(problem: Problem, centers, n: int, n_places: int):
@@ -207,9 +216,7 @@ class _Search(NamedTuple):
 
 def _meet_near(problem: Problem, groups: _Groups, search: _Search) -> _Search:
     """Each group meets the rows that may have a nearer center in it."""
-    n, n_rows = len(groups.x), len(problem.rows)
-    group_of = jnp.zeros(problem.max_clusters, jnp.int32)
-    group_of = group_of.at[groups.number].set(jnp.arange(n, dtype=jnp.int32)[:, None], mode="drop")
+    group_of, n_rows = _group_of(problem, groups), len(problem.rows)
 
     def meet(g, at, search: _Search) -> _Search:
         rows, label, own = problem.rows[at], search.labels[at], search.rest[at]
@@ -235,27 +242,55 @@ def _meet_near(problem: Problem, groups: _Groups, search: _Search) -> _Search:
     def group(g, search: _Search) -> _Search:
         return over_listed(search.lower[g] <= search.upper, partial(meet, g), search)
 
-    return lax.fori_loop(0, n, group, search)
+    return lax.fori_loop(0, groups.live, group, search)
 
 
 def _meet_all(problem: Problem, groups: _Groups, search: _Search) -> _Search:
-    """All rows meet all centers."""
+    """All rows meet all centers, some groups at a time."""
     n, n_rows = len(groups.x), len(problem.rows)
+    width = min(_MET, n)
     # Groups last: XLA:CPU reduces the first axis several times faster than one in the middle.
-    number, half = groups.number.T.reshape(-1, 1), groups.half.T.reshape(-1, 1)
-    x = jnp.swapaxes(groups.x, 0, 1).reshape(-1, groups.x.shape[2])
+    number, half, x = (jnp.swapaxes(a, 0, 1) for a in (groups.number, groups.half, groups.x))
 
     def block(start, size):
         rows = blocks.take(problem.rows, start, size)
-        norms = problem.points.norms.centered[rows]
-        rest = half - products(x, problem.points.at(rows))
-        least = rest.min(axis=0)
-        label = jnp.where(rest == least[None], number, n_rows).min(axis=0)
-        others = jnp.where(number == label[None], jnp.inf, rest).reshape(-1, n, size).min(axis=0)
-        upper, lower = _above(norms, groups.scale, least), _below(norms[None], groups.scale, others)
+        norms, points = problem.points.norms.centered[rows], problem.points.at(rows)
+        each = jnp.arange(size, dtype=jnp.int32)
+
+        def meet(i, state):
+            best, label, group, lower = state
+            some = [blocks.take(a, i * width, width, axis=1) for a in (number, half, x)]
+            numbers, halves, x_some = (a.reshape(-1, *a.shape[2:]) for a in some)
+            rest = halves[:, None] - products(x_some, points)
+            least = rest.min(axis=0)
+            nearest = jnp.where(rest == least[None], numbers[:, None], n_rows).min(axis=0)
+            others = jnp.where(numbers[:, None] == nearest[None], jnp.inf, rest).reshape(-1, width, size).min(axis=0)
+            nearer = (least < best) | ((least == best) & (nearest < label))
+            lower = lax.dynamic_update_slice_in_dim(lower, others, i * width, axis=0)
+            # The nearer of the two that is not is one of the others.
+            lower = lower.at[jnp.where(nearer, group, group_of[nearest]), each].min(jnp.where(nearer, best, least))
+            return (
+                jnp.where(nearer, least, best),
+                jnp.where(nearer, nearest, label),
+                jnp.where(nearer, group_of[nearest], group),
+                lower,
+            )
+
+        nothing = jnp.full(size, jnp.inf, norms.dtype), jnp.zeros(size, jnp.int32)
+        lower = jnp.full((n, size), jnp.inf, norms.dtype)
+        state = (*nothing, jnp.zeros(size, jnp.int32), lower)
+        least, label, _, lower = lax.fori_loop(0, -(-groups.live // width), meet, state)
+        upper, lower = _above(norms, groups.scale, least), _below(norms[None], groups.scale, lower)
         return jnp.concatenate([jnp.stack([label.astype(least.dtype), least, upper]), lower])
 
-    found = blocks.map_blocks(block, n_rows, blocks.rows(len(x)))
+    group_of = _group_of(problem, groups)
+    found = blocks.map_blocks(block, n_rows, blocks.rows(width * half.shape[0] + n))
     upper = jnp.where(problem.valid, found[2], -jnp.inf)
     labels = jnp.where(problem.valid, found[0].astype(jnp.int32), problem.clusters)
     return _Search(labels, found[1], upper, found[3:])
+
+
+def _group_of(problem: Problem, groups: _Groups):
+    """(max_clusters,) the group of each center."""
+    numbers = jnp.arange(len(groups.x), dtype=jnp.int32)[:, None]
+    return jnp.zeros(problem.max_clusters, jnp.int32).at[groups.number].set(numbers, mode="drop")

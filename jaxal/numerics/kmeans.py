@@ -8,16 +8,16 @@ Letters: S seeds, M rows of a seed, D dimensions, K clusters, `max_clusters` >= 
 
 import math
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Bool, Int32, Key
 
-from jaxal.numerics import lazy
+from jaxal.numerics import bounds, lazy
 from jaxal.numerics.arrays import split_each, tie_breaks
-from jaxal.numerics.assignment import Problem, assign, nearest, own_squared, sums
+from jaxal.numerics.assignment import Problem, assign, nearest, own_squared, squared_of, sums
 from jaxal.numerics.distances import Points, above_rounding
 from jaxal.numerics.lloyd import lloyd
 
@@ -28,6 +28,7 @@ _MINI_PATIENCE = 10  # mini-batches without a lower smoothed inertia
 _MINI_REASSIGN = 0.01  # a cluster with fewer rows than this share of the largest one's is put elsewhere
 _MINI_REASSIGN_EVERY = 10  # rows seen for each cluster between two such checks
 
+_MINI_DRAWN_AGAIN = 3  # of a pool of at most so many mini-batches, rows are drawn often enough for bounds to hold
 _TABLE = 2**27  # squared distances that are kept while first centers are chosen: 512 MB in float32
 
 
@@ -128,9 +129,9 @@ def _plus_plus(keys, points, rows, order, clusters, max_clusters):
         scale = norm[:, :, None] + norms[None, None]
         return above_rounding(scale - 2 * jnp.tensordot(some, x, (2, 1), precision=lax.Precision.HIGHEST), scale)
 
-    # Candidates would be compared with all rows max_clusters times. Where those are more pairs than there are, all
-    # pairs are computed at once, in one large product.
-    table = most_candidates * max_clusters > size and size * size <= _TABLE
+    # Every seed's candidates would be compared with all rows max_clusters times. Where those are more pairs than there
+    # are, all pairs are computed at once, in one large product.
+    table = len(keys) * most_candidates * max_clusters > size and size * size <= _TABLE
     pairs = to_all(x[None], norms[None])[0] if table else None
 
     def squared_to_all(chosen):
@@ -171,16 +172,22 @@ class _Batches(NamedTuple):
     best: Array  # () the least of these
     stale: Array  # () batches since it was found
     steps: Array  # ()
+    labels: Array  # (M,) of the rows drawn so far, and
+    moved: Array  # (max_clusters,) how far centers moved in the last step, and
+    bounds: Any  # `bounds.Bounds`, where those pay; else all three are ()
 
 
 def _mini_batches(key, problem: Problem, centers, batch: int):
     """scikit-learn's mini-batch updates: a center is the mean of all rows that were ever assigned to it.
 
+    The more rows those are, the less a center moves: where most rows are drawn again and again, bounds save distances.
     Returns centers (max_clusters, D) and the number of batches.
     """
     points, valid, live, dtype = problem.points, problem.valid, problem.live, problem.points.X.dtype
     n = valid.sum().astype(dtype)
     valid_first = jnp.argsort(~valid, stable=True).astype(jnp.int32)
+    # There are some four times as many steps as iterations of Lloyd.
+    bounded = len(valid) <= _MINI_DRAWN_AGAIN * batch and bounds.pay(4 * len(valid), *centers.shape)
     smoothing = jnp.minimum(2 * batch / (n + 1), 1)
     most_steps = (_MINI_EPOCHS * n / batch).astype(jnp.int32)
 
@@ -188,7 +195,15 @@ def _mini_batches(key, problem: Problem, centers, batch: int):
         batch_key, reassign_key = jax.random.split(jax.random.fold_in(key, state.steps))
         at = valid_first[jax.random.randint(batch_key, (batch,), 0, valid.sum(), jnp.int32)]
         rows = problem.rows[at]
-        label, squared = nearest(problem, rows, state.centers)
+        if bounded:
+            drawn = jnp.zeros(len(valid), bool).at[at].set(True)
+            labels, rest, known, _ = bounds.reassign(
+                problem, state.bounds, state.labels, state.centers, state.moved, state.steps, drawn
+            )
+            label, squared = labels[at], squared_of(rest[at], points.norms.centered[rows])
+        else:
+            label, squared = nearest(problem, rows, state.centers)
+            labels, known = (), ()
         seen = state.seen + batch
         check = ((state.weight == 0) & live).any() | (seen >= _MINI_REASSIGN_EVERY * problem.clusters)
         total, count = sums(points, rows, label, problem.max_clusters)
@@ -215,10 +230,15 @@ def _mini_batches(key, problem: Problem, centers, batch: int):
             jnp.where(better & (state.steps > 0), smoothed, state.best),  # the first inertia is that of the seeding
             jnp.where(better | (state.steps == 0), 0, state.stale + 1),
             state.steps + 1,
+            labels,
+            jnp.sqrt(((centers - state.centers) ** 2).sum(axis=1)) if bounded else (),
+            known,
         )
 
     inf, zero = jnp.asarray(jnp.inf, dtype), jnp.int32(0)
-    state = _Batches(centers, jnp.zeros(problem.max_clusters, dtype), zero, inf, inf, zero, zero)
+    nothing = jnp.zeros(problem.max_clusters, dtype)
+    known = (jnp.zeros(len(valid), jnp.int32), nothing, bounds.begin(problem)) if bounded else ((), (), ())
+    state = _Batches(centers, nothing, zero, inf, inf, zero, zero, *known)
     state = lax.while_loop(lambda state: (state.stale < _MINI_PATIENCE) & (state.steps < most_steps), step, state)
     return state.centers, state.steps
 

@@ -60,7 +60,7 @@ def lloyd(
         if every_distance:
             labels, known, share = assign(problem, centers)[0], (), 1
         else:
-            labels, known, share = bounds.reassign(
+            labels, _, known, share = bounds.reassign(
                 problem, state.bounds, state.labels, centers, jnp.sqrt(squared_moves), state.iterations
             )
         changed = labels != state.labels

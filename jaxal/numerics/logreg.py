@@ -26,7 +26,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, Integer, Shaped
 
 from jaxal.numerics import blocks, lbfgs, softmax
-from jaxal.numerics.arrays import bucket, einsum
+from jaxal.numerics.arrays import bucket, capacity, einsum
 from jaxal.numerics.line_search import Step, line_search
 
 # Iterations stop at max |gradient| <= _AIM tol. The result is then no farther from the optimum than scikit-learn's at
@@ -132,7 +132,7 @@ def fit_rows(
     options: `init` and the others of `fit`.
     """
     n = rows.shape[1]
-    padding = ((0, 0), (0, softmax.capacity(n, most) - n))
+    padding = ((0, 0), (0, capacity(n, most) - n))
     weight = np.ones(rows.shape, X.dtype) if weight is None else weight
     rows, y, weight = (np.pad(a, padding) for a in (rows, y, weight))
     return fit(X, rows, y, weight=weight, count=np.int32(bucket(n)), **options)

@@ -21,7 +21,6 @@ from jaxal.numerics.blocks import take
 
 _BLOCK = 256  # rows of a block
 _LEAST = bucket(1)  # rows of the smallest part
-_CAPACITIES = (256, 1024)  # beyond, powers of two
 
 
 class Rows(NamedTuple):
@@ -39,17 +38,6 @@ class Means(NamedTuple):
 
     x: Array  # (D,), 0 without an intercept
     size: Array  # (D,) of |x|
-
-
-def capacity(n: int, most: int = 0) -> int:
-    """The room that n rows are given: 256, 1024, and from there powers of two, so that few programs are compiled.
-
-    most: as many rows as will ever be fitted, if that is known; beyond 1024 rows there is room for just so many.
-    """
-    n = max(n, most)
-    if most > _CAPACITIES[-1]:
-        return bucket(n)
-    return next((size for size in _CAPACITIES if n <= size), 1 << (n - 1).bit_length())
 
 
 def room(capacity: int, dim: int, dtype) -> tuple[Array, ...]:

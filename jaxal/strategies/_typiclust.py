@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array, lax
 
 from jaxal.numerics import distances, neighbors
-from jaxal.numerics.arrays import bucket, index_if, split_each, tie_breaks
+from jaxal.numerics.arrays import capacity, index_if, split_each, tie_breaks
 from jaxal.numerics.kmeans import kmeans
 from jaxal.strategies.interface import Strategy, check_setting
 
@@ -78,10 +78,11 @@ def _size(state, official: bool):
     """The number of clusters, the number that is compiled for, and the rows of a mini-batch."""
     n = state.X.shape[0]
     n_labeled = int(np.asarray(state.labeled.sum(axis=1)).max())
-    clusters = min(n_labeled + state.batch_size, n)
-    clusters = min(clusters, _MAX_CLUSTERS) if official else clusters
-    batch = _MINI_BATCH if official and clusters > _LLOYD_CLUSTERS else None
-    return clusters, min(bucket(clusters), n), batch
+    limit = min(_MAX_CLUSTERS, n) if official else n
+    clusters = min(n_labeled + state.batch_size, limit)
+    lloyd = not official or clusters <= _LLOYD_CLUSTERS
+    most = _LLOYD_CLUSTERS if official and lloyd else limit
+    return clusters, min(capacity(clusters, state.most_labeled), most), None if lloyd else _MINI_BATCH
 
 
 @partial(jax.jit, static_argnames=("max_clusters", "batch", "rule"))

@@ -24,7 +24,7 @@ _LARGEST = {int: np.iinfo(np.int32).max, float: float(np.finfo(np.float32).max)}
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=["X", "labels", "params", "log_probabilities"],
-    meta_fields=["batch_size", "predict"],
+    meta_fields=["batch_size", "predict", "most_labeled"],
 )
 @dataclass(frozen=True)
 class State:
@@ -39,6 +39,7 @@ class State:
     log_probabilities: Array | None  # (S, N, C) of somebody else's classifier; then `params` is not used
     batch_size: int  # static; never above the number of unlabeled rows
     predict: Callable | None = None  # static; somebody else's classifier on the host, (n, D) -> (n,) labels: dropquery
+    most_labeled: int = 0  # static; rows a seed will have labeled at the end, so that shapes can be made to last
 
     @property
     def labeled(self) -> Array:
