@@ -20,6 +20,7 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # Compiled programs outlive `forget_compiled_programs`, and the next run finds them: most of the time of a first run is
 # compiling. Each worker has a folder of its own, since JAX does not lock one.
+os.environ.pop("TF_CPP_MIN_LOG_LEVEL", None)  # JAX has set it for itself; commands that tests start do so too
 jax.config.update("jax_compilation_cache_dir", str(ROOT / ".cache" / f"xla-{os.environ.get('PYTEST_XDIST_WORKER', 0)}"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

@@ -4,11 +4,15 @@
 that several verbs share, and `values.py` how their values are read.
 """
 
+import os
+
 from jaxal.cli.interrupt import loading
 
 
 def main(*arguments, **settings):
     """Run the command line; the arguments are those of a click command's `main`."""
+    # Before JAX 0.10.1, XLA says of each program it finds compiled that the processor might be another one.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with loading():
         from jaxal.cli.group import group
     return group.main(*arguments, **settings)
