@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from copy import deepcopy
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -83,7 +83,7 @@ class Strategy(SingleAnnotatorPoolQueryStrategy):
         labeled = np.setdiff1d(np.flatnonzero(is_labeled(y, self.missing_label_)), free)
         rows = np.union1d(labeled, free)
         pool = Pool(X[rows])
-        asked = {}
+        asked: dict[str, Any] = {}
         if clf is not None and self.strategy not in strategies.IPS:
             clf = cast(SkactivemlClassifier, clone(clf)).fit(X, y) if fit_clf else clf
             if self.strategy == "dropquery":

@@ -12,6 +12,7 @@ import click
 
 from jaxal import __version__
 from jaxal.cli.ips import ips
+from jaxal.cli.label import label
 from jaxal.cli.pools import extract, list_
 from jaxal.cli.query import query
 from jaxal.cli.report import report
@@ -58,5 +59,5 @@ def group():
     """Active learning on frozen text embeddings: exact strategies on the full pool, all seeds at once."""
 
 
-for _verb in (run, ips, extract, query, list_, store, report):
+for _verb in (run, ips, extract, query, label, list_, store, report):
     group.add_command(_verb)

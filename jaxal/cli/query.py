@@ -21,7 +21,7 @@ from jaxal.errors import ConfigError
 @click.option("--out", "-o", type=FILE_TO_WRITE, help="File to write [default: standard output].")
 def query(dataset, model, store, yes, labeled, strategy, normalize, set_, format_, out, **settings):
     """Choose the rows to label next: order, row, id, score, and the text when it is stored."""
-    options = _of(strategy, set_)
+    options = options_of(strategy, set_)
     outputs = [] if out is None else [out]
     if labeled:
         refuse_overwriting(outputs, [labeled])
@@ -54,7 +54,7 @@ def query(dataset, model, store, yes, labeled, strategy, normalize, set_, format
         click.echo(f"{len(rows)} rows in {out}", err=True)
 
 
-def _of(strategy: str, given) -> dict:
+def options_of(strategy: str, given) -> dict:
     """The strategy's options from the values of --set, in which its name may be left out."""
     for other, option, _ in given:
         if other not in (None, strategy):

@@ -42,7 +42,7 @@ def _mkdir(path: Path) -> None:
 
 
 @contextmanager
-def _one_sentence(path: Path) -> Iterator[None]:
+def one_sentence(path: Path) -> Iterator[None]:
     """Turn an OSError into a StoreError about `path`."""
     try:
         yield
@@ -71,7 +71,7 @@ def atomic_write(path: str | os.PathLike, data) -> None:
     written to.
     """
     path = Path(path)
-    with _one_sentence(path):
+    with one_sentence(path):
         if _is_stream(path):
             with open(os.open(path, os.O_WRONLY | os.O_APPEND), "wb") as stream:
                 _write(stream, data)
@@ -106,9 +106,16 @@ def _replace(path: Path, data) -> None:
     _fsync_folder(path.parent)
 
 
+def append(file, data: bytes) -> None:
+    """Write `data` behind what an open file holds, durably; a kill may leave a part of it. Raises OSError."""
+    file.seek(0, os.SEEK_END)
+    _write(file, data)
+    _fsync(file.fileno())
+
+
 def remove(path: Path) -> None:
     """Delete a file if it is there. Raises StoreError."""
-    with _one_sentence(path):
+    with one_sentence(path):
         if path.exists():  # a store that is mounted read-only refuses to delete even what is not there
             _remove(path)
 
@@ -121,7 +128,7 @@ def remove_temporaries(folder: Path) -> None:
 
 def make_folders(path: Path) -> None:
     """Create `path` and its parents, durably. Raises StoreError."""
-    with _one_sentence(path):
+    with one_sentence(path):
         if not path.is_dir():
             make_folders(path.parent)
             _mkdir(path)

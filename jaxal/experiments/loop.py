@@ -21,7 +21,7 @@ from jaxal.strategies import State, Strategy, check_picks
 
 TRACING_ERRORS = (jax.errors.JAXTypeError, jax.errors.JAXIndexError)
 
-_IPS, _SELECT, _POOL = range(3)  # what a key is for
+IPS, SELECT, _POOL = range(3)  # what a key is for
 
 
 class Problem(NamedTuple):
@@ -95,7 +95,7 @@ def start(problem: Problem, ips: Strategy, aux: Any, seeds: Sequence[int], size:
         carry=(),
     )
     empty = empty._replace(carry=ips.init(aux, state(problem, empty, size)))
-    return cycle(problem, ips, aux, empty, seeds, size, name, _IPS)._replace(carry=())
+    return cycle(problem, ips, aux, empty, seeds, size, name, IPS)._replace(carry=())
 
 
 def cycle(
@@ -106,7 +106,7 @@ def cycle(
     seeds: Sequence[int],
     batch_size: int,
     name: str,
-    purpose: int = _SELECT,
+    purpose: int = SELECT,
 ) -> Position:
     """One cycle: choose `batch_size` rows a seed, reveal their labels, refit, measure.
 
@@ -168,7 +168,7 @@ def _reveal(labels: jax.Array, rows: np.ndarray, y: np.ndarray) -> jax.Array:
     return jax.device_put(revealed)
 
 
-def keys(seeds: Sequence[int], cycle: int, purpose: int = _SELECT) -> jax.Array:
+def keys(seeds: Sequence[int], cycle: int, purpose: int = SELECT) -> jax.Array:
     """One key a seed, (S,), by (seed, cycle, purpose) alone: whatever else was drawn or is run beside it."""
     return _keys(np.asarray(seeds, np.uint32), cycle, purpose)
 

@@ -31,7 +31,7 @@ def read_labels(path: Path, pool: Pool) -> tuple[np.ndarray, np.ndarray]:
 
     Other columns are not looked at. Raises DataError, one sentence that names the file and the line.
     """
-    table = _read_csv(path)
+    table = read_csv(path)
     if "label" not in table or not {"row", "id"} & set(table):
         raise DataError(f"{path} needs the columns label and row (or id); it has {', '.join(map(str, table.columns))}")
     rows = _row_numbers(path, table, pool) if "row" in table else _rows_of_ids(path, table, pool)
@@ -39,7 +39,7 @@ def read_labels(path: Path, pool: Pool) -> tuple[np.ndarray, np.ndarray]:
     return rows, table["label"].to_numpy(str)
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
+def read_csv(path: Path) -> pd.DataFrame:
     """The cells as strings under the names in the first line; the index is the line at which each record begins."""
     try:
         # header=None: with names, pandas takes the first cell for an index where a line has one cell too many

@@ -1,7 +1,7 @@
 """Which rows to label next: one query, for people who label."""
 
 import reprlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -85,12 +85,19 @@ def choose(
     variant: str = "official",
     options: Mapping[str, Any] | None = None,
     return_utilities: bool = False,
+    params: logreg.Params | None = None,
+    keys: jax.Array | None = None,
+    taken: Sequence[int] = (),
 ) -> tuple[np.ndarray, ...]:
     """`query` for labels that are class numbers, (L,) in 0 .. n_classes-1.
 
     Args:
         predict: (n, D) -> (n,), a classifier of your own for dropquery; jaxal then fits none.
         options: the strategy's own. The other arguments are those of `query`.
+        params: of a classifier that is fitted on these labels, (1, C, D) and (1, C); jaxal then fits none.
+        keys: (1,) of all random numbers, instead of the seed's.
+        taken: rows without a label that are not to be chosen. Strategies see them as labeled with what the classifier
+            says, but it is not fitted on them.
     Returns: rows (B,), the strategy's scores (B,) and, where asked for, utilities (B, N), see `strategies.utilities`.
     """
     n = len(pool.X)
@@ -104,23 +111,27 @@ def choose(
     if return_utilities and made.utilities is None:
         raise ConfigError(f"{strategy} has no utilities: ask for none, or give its `Strategy` a function `utilities`")
     given = None if probabilities is None else _probabilities(probabilities, n, pool.X.dtype)
-    batch_size = min(batch_size, n - len(rows))
+    batch_size = min(batch_size, n - len(rows) - len(taken))
     if batch_size == 0:
         return np.zeros(0, np.int64), np.zeros(0, pool.X.dtype)
     with jax.enable_x64(pool.X.dtype == np.float64):
         X = to_device(pool.X)
         classifies = strategy not in strategies_.IPS
-        params = logreg.zeros(1, n_classes if classifies else 1, X.shape[1], X.dtype)
-        if classifies and len(rows) and given is None and predict is None:
-            params = logreg.fit_rows(X, rows[None], np.asarray(codes)[None], init=params, C=C).params
+        if params is None:
+            params = logreg.zeros(1, n_classes if classifies else 1, X.shape[1], X.dtype)
+            if classifies and len(rows) and given is None and predict is None:
+                params = logreg.fit_rows(X, rows[None], np.asarray(codes)[None], init=params, C=C).params
         labels = np.full((1, n), -1, np.int32)
         labels[0, rows] = codes
+        if len(taken):
+            W, b = (np.asarray(a[0]) for a in params)  # by NumPy: no program is compiled for each number of rows
+            labels[0, taken] = (pool.X[np.asarray(taken)] @ W.T + b).argmax(axis=1)
         log_probabilities = None if given is None else jnp.log(given)[None]
         state = strategies_.State(X, jax.device_put(labels), params, log_probabilities, batch_size, predict)
         if pool.class_names is None:
             pool = replace(pool, class_names=tuple(map(str, range(n_classes))))
         aux = loop.prepare(made, pool)
-        keys = loop.keys([seed], len(rows))
+        keys = loop.keys([seed], len(rows)) if keys is None else keys
         chosen, scores, _ = loop.compiled(made)(keys, aux, made.init(aux, state), state)
         strategies_.check_picks(strategy, chosen, scores, labels, batch_size)
         answer = np.asarray(chosen)[0].astype(np.int64), np.asarray(scores)[0]
