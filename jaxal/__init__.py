@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from jaxal.errors import JaxalError
     from jaxal.experiments.experiment import Result, run
     from jaxal.experiments.initial_pools import initial_pools
+    from jaxal.labeling.classifier import Classifier, load_classifier
     from jaxal.labeling.query import query
     from jaxal.strategies import State, Strategy, by_logits, per_seed, register
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Classifier",
     "JaxalError",
     "Pool",
     "Result",
@@ -31,6 +33,7 @@ __all__ = [
     "by_logits",
     "initial_pools",
     "load",
+    "load_classifier",
     "per_seed",
     "query",
     "register",
@@ -43,6 +46,7 @@ _MODULES = {  # where the names are, as above
     "jaxal.errors": ("JaxalError",),
     "jaxal.experiments.experiment": ("Result", "run"),
     "jaxal.experiments.initial_pools": ("initial_pools",),
+    "jaxal.labeling.classifier": ("Classifier", "load_classifier"),
     "jaxal.labeling.query": ("query",),
     "jaxal.strategies": ("State", "Strategy", "by_logits", "per_seed", "register"),
 }

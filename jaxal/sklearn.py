@@ -9,12 +9,33 @@ import jax.numpy as jnp
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import Normalizer
 from sklearn.utils import check_scalar
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from jaxal.numerics import logreg
 from jaxal.numerics.arrays import bucket
+
+
+def load_classifier(path):
+    """What `jaxal fit` wrote into the folder `path`, as a fitted LogisticRegression whose classes are names, sorted.
+
+    Behind a `Normalizer`, as a pipeline, where it was fitted on rows of length 1. Classes that had no label are not
+    among its classes. Raises DataError where `path` is no classifier.
+    """
+    from jaxal.labeling.classifier import load_classifier as load
+
+    loaded = load(path)
+    seen = np.flatnonzero(np.isfinite(loaded.b))
+    classes, order = np.unique(np.array(loaded.class_names)[seen], return_index=True)
+    W, b = loaded.W[seen[order]], loaded.b[seen[order]]
+    model = LogisticRegression(C=loaded.fitted["C"])
+    model.classes_, model.n_iter_ = classes, np.zeros(1, np.int32)
+    setattr(model, "n_features_in_", W.shape[1])  # noqa: B010  (scikit-learn's own attribute, which no stub declares)
+    model.coef_, model.intercept_ = (W, b) if len(classes) != 2 else (W[1:] - W[:1], b[1:] - b[:1])
+    return make_pipeline(Normalizer(), model) if loaded.normalize else model
 
 
 class LogisticRegression(ClassifierMixin, BaseEstimator):

@@ -11,6 +11,8 @@ from typing import NoReturn
 import click
 
 from jaxal import __version__
+from jaxal.cli.audit import audit
+from jaxal.cli.fit import fit, predict
 from jaxal.cli.ips import ips
 from jaxal.cli.label import label
 from jaxal.cli.pools import extract, list_
@@ -59,5 +61,5 @@ def group():
     """Active learning on frozen text embeddings: exact strategies on the full pool, all seeds at once."""
 
 
-for _verb in (run, ips, extract, query, label, list_, store, report):
+for _verb in (run, ips, extract, query, label, audit, fit, predict, list_, store, report):
     group.add_command(_verb)

@@ -116,12 +116,18 @@ def add(project, files, format_, new_classes):
 @label.command()
 @_project
 def status(project):
-    """Show where the project stands: labels, rounds, classes, how often suggestions were right."""
+    """Show where the project stands: labels, rounds, classes, how good the classifier is, what more labels bring."""
     with loading():
+        from jaxal.cli.startup import start_jax
+        from jaxal.labeling import progress
         from jaxal.labeling.project import Project
         from jaxal.labeling.status import lines
-    for line in lines(Project.open(project)):
-        click.echo(line)
+
+        start_jax()
+    opened = Project.open(project)
+    for of in (lines, progress.lines):  # the first needs no pool
+        for line in of(opened):
+            click.echo(line)
 
 
 @label.command()

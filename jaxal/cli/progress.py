@@ -24,3 +24,8 @@ class Bar:
         before = self.begun.get(progress.strategy, 0)
         self.begun[progress.strategy] = max(before, progress.cycle)
         self.bar.update(max(0, progress.cycle - before))
+
+    def step(self, name: str) -> None:
+        """One more is done, of this name."""
+        self.bar.set_description(name, refresh=False)
+        self.bar.update()

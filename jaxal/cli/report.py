@@ -6,6 +6,8 @@ import click
 
 from jaxal.cli.inputs import refuse_overwriting
 from jaxal.cli.interrupt import loading
+from jaxal.cli.options import store_option
+from jaxal.cli.progress import Bar
 from jaxal.cli.values import FILE, FILE_TO_WRITE
 from jaxal.errors import DataError
 
@@ -13,8 +15,14 @@ from jaxal.errors import DataError
 @click.command()
 @click.argument("folder", type=FILE)
 @click.option("--out", "-o", type=FILE_TO_WRITE, help="Figure to write [default: FOLDER/curves.png].")
-def report(folder, out):
-    """Draw the learning curves of a results folder and print their table."""
+@click.option("--rules", metavar="POOL", help="Say what stopping rules would have cost; POOL: that of the runs.")
+@store_option
+def report(folder, out, rules, store):
+    """Draw the learning curves of a results folder and print their table.
+
+    With --rules the fits are computed again from the picks, to see when each stopping rule would have fired. At a price
+    of so many labels a point of accuracy, its regret is what that cost beyond the cheapest cycle, in labels.
+    """
     if out is not None:
         refuse_overwriting([out], [path for path in files(folder) if path.name != "curves.png"])
     with loading():
@@ -26,6 +34,22 @@ def report(folder, out):
     figure = draw(curves, out or folder / "curves.png")
     click.echo(table(curves))
     click.echo(f"\nfigure   {figure}")
+    if rules is not None:
+        click.echo(f"\n{_rules(folder, curves, rules, store)}")
+
+
+def _rules(folder: Path, curves, dataset: str, root: str | None) -> str:
+    with loading():
+        from jaxal.cli.startup import start_jax
+        from jaxal.data.pool import load
+        from jaxal.experiments.replay import replay
+        from jaxal.reporting.stopping import regrets, table
+
+        start_jax()
+    model = None if dataset.endswith(".npz") else curves["model"].iloc[0]
+    with Bar(curves["run_id"].nunique(), unit="run") as bar:
+        seen = replay(folder, load(dataset, model, root), on_run=bar.step)
+    return table(regrets(seen))
 
 
 def files(folder: Path | None) -> list[Path]:

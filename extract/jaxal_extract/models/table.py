@@ -106,6 +106,35 @@ def choose(options: Options, n_text_columns: int) -> Chosen:
     )
 
 
+def arguments(settings: dict, model: str | None = None) -> list[str]:
+    """The options of `jaxal extract` with which texts are embedded as in a pool with these settings of its manifest.
+
+    model: where the model is now, a folder's path above all, of which a manifest has the name alone. Raises
+    ExtractError where the model is unknown here and none is given.
+    """
+    if not {"kind", "model_id", "prompt"} <= set(settings):  # before 0.1, or not written by jaxal extract
+        raise ExtractError("the pool's manifest does not say how its texts were embedded: extract it again")
+    kind, model_id = settings["kind"], settings["model_id"]
+    if model is None:
+        ids = {row.hub_id: name for name, row in MODELS.items()} | {row.package: n for n, row in static.MODELS.items()}
+        model = model_id if kind in ("server", "function") else ids.get(model_id)
+    if model is None:
+        raise ExtractError(f"the embedding model was the folder {model_id}: say with --embedding where it is now")
+    given = {"--model": model, "--prompt": settings["prompt"], "--strip-final": settings.get("strip_final")}
+    if kind == "transformer":
+        given |= {
+            "--pooling": settings["pooling"],
+            "--max-length": settings["max_length"],
+            "--dtype": settings["dtype"],
+        }
+    texts = [f"{option}={value}" for option, value in given.items() if value not in (None, "")]
+    return [
+        *texts,
+        *(["--prompt="] if settings["prompt"] == "" else []),
+        *(["--unescape"] * bool(settings.get("unescape"))),
+    ]
+
+
 def dimension(name: str) -> int | None:
     """D of a model that has a name of its own here; None for others, which are known when they are loaded."""
     model = MODELS.get(name) or static.MODELS.get(name)
