@@ -20,6 +20,7 @@ from jaxal.cli.query import query
 from jaxal.cli.report import report
 from jaxal.cli.run import run
 from jaxal.cli.store import store
+from jaxal.cli.sweep import sweep
 from jaxal.errors import ConfigError, JaxalError, StoreError, StrategyError, outcome
 
 
@@ -61,5 +62,5 @@ def group():
     """Active learning on frozen text embeddings: exact strategies on the full pool, all seeds at once."""
 
 
-for _verb in (run, ips, extract, query, label, audit, fit, predict, list_, store, report):
+for _verb in (run, ips, sweep, extract, query, label, audit, fit, predict, list_, store, report):
     group.add_command(_verb)

@@ -1,4 +1,4 @@
-"""Ctrl-C while libraries are imported."""
+"""Ctrl-C while libraries are imported, and TERM."""
 
 import os
 import signal
@@ -24,6 +24,16 @@ def loading():
         yield
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextmanager
+def on_term(action):
+    """Call `action()` when TERM comes, in place of ending at once."""
+    before = signal.signal(signal.SIGTERM, lambda *_: action())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _end(*_) -> None:

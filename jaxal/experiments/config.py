@@ -96,8 +96,7 @@ def configure(
         if name not in Config.__dataclass_fields__:
             raise ConfigError(unknown("setting", name, Config.__dataclass_fields__))
     cap = _plain("pool_size", settings.get("pool_size"))
-    n = len(pool.X) if cap is None else min(len(pool.X), cap)
-    default = TASKS[pool.dataset].batch_size if pool.dataset in TASKS else max(1, min(50, n // 40))
+    default = default_batch_size(pool.dataset, len(pool.X) if cap is None else min(len(pool.X), cap))
     return Config(
         strategies=_plain("strategies", STRATEGIES if strategies is None else strategies),
         seeds=_plain("seeds", seeds),
@@ -105,6 +104,11 @@ def configure(
         initial_size=default if initial_size is None else initial_size,
         **settings,
     )
+
+
+def default_batch_size(dataset: str, n_rows: int) -> int:
+    """Rows of a query and of the initial pool: the study's for its ten tasks, else min(50, N // 40)."""
+    return TASKS[dataset].batch_size if dataset in TASKS else max(1, min(50, n_rows // 40))
 
 
 def shown(value: object) -> str:

@@ -28,10 +28,16 @@ class Progress(NamedTuple):
 
 
 OnProgress = Callable[[Progress], object]
+OnFailure = Callable[[str, Exception], object]  # the strategy, and what it or the disk raised
 
 
 def silent(progress: Progress) -> None:
     """Tell nobody."""
+
+
+def give_up(strategy: str, error: Exception) -> None:
+    """End the experiment with the first strategy that fails."""
+    raise error
 
 
 class Result(NamedTuple):
@@ -100,8 +106,9 @@ def run_config(
     out: str | Path | None = None,
     force: bool = False,
     on_cycle: OnProgress = silent,
+    on_failure: OnFailure = give_up,
 ) -> Result:
-    """`run` for a configuration that is made already."""
+    """`run` for a configuration that is made already; when `on_failure` returns, the other strategies go on."""
     check(pool, config)
     with session(pool, config, out, force) as work:
         problem = cache(lambda: loop.problem(work.pool, config.C, config.warm_start, config.budget))
@@ -111,10 +118,7 @@ def run_config(
         def start(seeds: tuple[int, ...]) -> loop.Position:
             return loop.start(problem(), ips, loop.prepare(ips, work.pool), seeds, config.initial_size, config.ips)
 
-        run_ids = []
-        for name in config.strategies:
-            columns = work.columns(config, name)
-            run_ids.append(columns["run_id"])
+        def finish(name: str, columns: dict[str, Any]) -> None:
             blocks = _blocks(work, columns["run_id"], config.seeds)
             if not blocks:
                 on_cycle(Progress(name, config.cycles, config.cycles, None))
@@ -125,6 +129,15 @@ def run_config(
                 work.keep(columns, config, seeds, run.finish(start, on_cycle))
                 if path is not None:
                     remove(path)
+
+        run_ids = []
+        for name in config.strategies:
+            columns = work.columns(config, name)
+            run_ids.append(columns["run_id"])
+            try:
+                finish(name, columns)
+            except Exception as error:
+                on_failure(name, error)
         return Result(work.tables(run_ids, config.seeds), work.folder, work.watch.compile_seconds)
 
 
