@@ -303,7 +303,7 @@ def test_report(here):
 
 def test_every_command_and_option_has_help():
     labeling = {"query", "label", "audit", "fit", "predict"}
-    assert set(group.commands) == {"run", "ips", "sweep", "extract", "list", "store", "report"} | labeling
+    assert set(group.commands) == {"run", "ips", "sweep", "report", "compare", "extract", "list", "store"} | labeling
     for name, command in group.commands.items():
         assert command.help
         assert name == "extract" or call(name, "-h").stdout == call(name, "--help").stdout

@@ -79,6 +79,8 @@ def test_every_command(run, folder):
 
 @pytest.mark.parametrize("program", [b for b in blocks("python") if not b.startswith("# mystrategies.py")])
 def test_every_program(run, program):
+    for tool in re.findall("import (duckdb|polars)", program):
+        pytest.importorskip(tool, reason=f"{tool} is not installed")
     run(sys.executable, "-c", program)
 
 

@@ -12,6 +12,7 @@ import click
 
 from jaxal import __version__
 from jaxal.cli.audit import audit
+from jaxal.cli.compare import compare
 from jaxal.cli.fit import fit, predict
 from jaxal.cli.ips import ips
 from jaxal.cli.label import label
@@ -62,5 +63,5 @@ def group():
     """Active learning on frozen text embeddings: exact strategies on the full pool, all seeds at once."""
 
 
-for _verb in (run, ips, sweep, extract, query, label, audit, fit, predict, list_, store, report):
+for _verb in (run, ips, sweep, report, compare, extract, query, label, audit, fit, predict, list_, store):
     group.add_command(_verb)

@@ -8,34 +8,50 @@ from jaxal.cli.inputs import refuse_overwriting
 from jaxal.cli.interrupt import loading
 from jaxal.cli.options import store_option
 from jaxal.cli.progress import Bar
-from jaxal.cli.values import FILE, FILE_TO_WRITE
+from jaxal.cli.values import FILE, FILE_TO_WRITE, FOLDER
 from jaxal.errors import DataError
 
 
 @click.command()
 @click.argument("folder", type=FILE)
-@click.option("--out", "-o", type=FILE_TO_WRITE, help="Figure to write [default: FOLDER/curves.png].")
-@click.option("--rules", metavar="POOL", help="Say what stopping rules would have cost; POOL: that of the runs.")
+@click.option("--out", "-o", type=FILE_TO_WRITE, help="Draw the learning curves of one results folder here, no more.")
+@click.option("--to", type=FOLDER, help="Folder of the report [default: FOLDER/report].")
+@click.option("--rules", metavar="POOL", help="Say what stopping rules would have cost, no more; on this pool.")
 @store_option
-def report(folder, out, rules, store):
-    """Draw the learning curves of a results folder and print their table.
+def report(folder, out, to, rules, store):
+    """Write the report of a study: a page of HTML, every figure and every table.
 
-    With --rules the fits are computed again from the picks, to see when each stopping rule would have fired. At a price
-    of so many labels a point of accuracy, its regret is what that cost beyond the cheapest cycle, in labels.
+    FOLDER is a results folder, or one with many below it. Of a results folder the learning curves are drawn into
+    FOLDER/curves.png too, and their table is printed.
+
+    With --rules the fits of one results folder are computed again from the picks, to see when each stopping rule would
+    have fired. At a price of so many labels a point of accuracy, its regret is what that cost beyond the cheapest
+    cycle, in labels.
     """
     if out is not None:
         refuse_overwriting([out], [path for path in files(folder) if path.name != "curves.png"])
     with loading():
-        from jaxal.experiments import results
         from jaxal.reporting.curves import draw, table
+    if rules is not None:
+        click.echo(_rules(folder, _curves(folder), rules, store))
+        return
+    if out is not None or (folder / "results.parquet").exists():
+        curves = _curves(folder)
+        figure = draw(curves, out or folder / "curves.png")
+        click.echo(table(curves))
+        click.echo(f"\nfigure   {figure}")
+    if out is None:
+        _write(folder, to or folder / "report")
+
+
+def _curves(folder: Path):
+    """The curves of one results folder. Raises DataError where there are none."""
+    from jaxal.experiments import results
+
     curves = results.read(folder).results
     if curves.empty:
         raise DataError(f"{folder} has no results.parquet with finished runs: `jaxal run --out {folder}` makes one")
-    figure = draw(curves, out or folder / "curves.png")
-    click.echo(table(curves))
-    click.echo(f"\nfigure   {figure}")
-    if rules is not None:
-        click.echo(f"\n{_rules(folder, curves, rules, store)}")
+    return curves
 
 
 def _rules(folder: Path, curves, dataset: str, root: str | None) -> str:
@@ -50,6 +66,25 @@ def _rules(folder: Path, curves, dataset: str, root: str | None) -> str:
     with Bar(curves["run_id"].nunique(), unit="run") as bar:
         seen = replay(folder, load(dataset, model, root), on_run=bar.step)
     return table(regrets(seen))
+
+
+def _write(folder: Path, to: Path) -> None:
+    """The page of a study, with a bar while it is made, and where it is."""
+    with loading():
+        from tqdm import tqdm
+
+        from jaxal.reporting.page import write
+        from jaxal.reporting.study import Study
+    study = Study(folder)
+    with tqdm(unit="section", disable=None, leave=False) as bar:
+
+        def done(title: str, total: int) -> None:
+            bar.total = total
+            bar.set_description(title, refresh=False)
+            bar.update()
+
+        page = write(study, to, done)
+    click.echo(f"report   {page}")
 
 
 def files(folder: Path | None) -> list[Path]:
