@@ -1,4 +1,5 @@
-# Sourced by the other scripts: `environment FOLDER PIP_ARGUMENTS...` makes a virtual environment once.
+# Sourced by the other scripts: `environment FOLDER PIP_ARGUMENTS...` makes a virtual environment once, and
+# `debian "COMMANDS" PACKAGES...` installs Debian's packages unless all of the commands are there.
 
 fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
@@ -25,6 +26,18 @@ environment() {
   "$folder/bin/python" -m pip install --quiet --disable-pip-version-check -c "$constraints" "$@" ||
     fail "pip could not install jaxal (its message is above): is a Python package index reachable, and is there space?"
   echo "$stamp" > "$folder/.installed"
+}
+
+debian() {
+  local commands=$1 missing=
+  shift
+  for command in $commands; do command -v "$command" > /dev/null || missing=$command; done
+  if [ -z "$missing" ]; then return; fi
+  if [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null; then
+    echo "installing $* (once) ..." >&2
+    { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y "$@"; } > /dev/null && return
+  fi
+  echo "$missing is not there (Debian: $*): what needs it is skipped" >&2
 }
 
 # What developers use. torch by its exact version: a range would take the newest build, with gigabytes of CUDA packages.

@@ -1,5 +1,5 @@
-"""A batch goes to annotation tools and comes back. Exports of Label Studio 1.23.2 are recorded, Argilla's are made by its
-own client 2.8.0; those of doccano and Prodigy are written by their documentation and were not compared with real ones.
+"""A batch goes to annotation tools and comes back. Exports of Label Studio 1.23.2 are recorded, Argilla's are made by
+its own client 2.8.0; those of doccano and Prodigy are written by their documentation, not compared with real ones.
 """
 
 import json

@@ -71,7 +71,7 @@ def test_temperature_is_the_optimum():
     smooth[np.arange(400), labels] = 1 - 1 / 402
     loss = lambda t: -(smooth * log_softmax(logits / t, axis=1)).sum(axis=1).mean()  # noqa: E731
     optimum = minimize_scalar(loss, bounds=(0.05, 20), method="bounded")
-    assert found == pytest.approx(optimum["x"], rel=1e-3)
+    assert found == pytest.approx(dict(optimum)["x"], rel=1e-3)
     assert 2.3 < found < 4
     assert stopping.temperature(logits * 2, labels) == pytest.approx(2 * found, rel=1e-3)
     assert stopping.temperature(logits[:0], labels[:0]) == 1

@@ -187,7 +187,7 @@ def _submit(plan, out: Path, options: str) -> None:
 
 def _run_all(plan, out: Path, workers: int | None) -> None:
     """Run every group that is not finished, and end with what failed, a line each. workers: None for Ray's."""
-    from jaxal.experiments.sweep.ray import run_groups as run_with_ray
+    from jaxal.experiments.sweep.on_ray import run_groups as run_with_ray
     from jaxal.experiments.sweep.workers import LOG, run_groups
 
     states = _states(plan, out)

@@ -172,8 +172,8 @@ class _Batches(NamedTuple):
     best: Array  # () the least of these
     stale: Array  # () batches since it was found
     steps: Array  # ()
-    labels: Array  # (M,) of the rows drawn so far, and
-    moved: Array  # (max_clusters,) how far centers moved in the last step, and
+    labels: Any  # (M,) of the rows drawn so far, and
+    moved: Any  # (max_clusters,) how far centers moved in the last step, and
     bounds: Any  # `bounds.Bounds`, where those pay; else all three are ()
 
 

@@ -4,6 +4,7 @@ import logging
 import os
 import subprocess
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 
 from jaxal.data.files import make_folders
@@ -24,7 +25,7 @@ def run_groups(groups: Sequence[str], out: Path, on_end: Callable[[Ended], objec
     if alone:  # Ray keeps to the loopback address only where it is told, before its import, that there is no cluster
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     try:
-        import ray
+        ray = import_module("ray")
     except ImportError as error:
         raise ConfigError(f'--ray needs Ray: pip install "jaxal[ray]" ({error})') from error
     local = {"address": "local", "include_dashboard": False, "object_store_memory": 100_000_000}  # nothing is stored
