@@ -248,7 +248,7 @@ def _meet_near(problem: Problem, groups: _Groups, search: _Search) -> _Search:
 def _meet_all(problem: Problem, groups: _Groups, search: _Search) -> _Search:
     """All rows meet all centers, some groups at a time."""
     n, n_rows = len(groups.x), len(problem.rows)
-    width = min(_MET, n)
+    width, group_of = min(_MET, n), _group_of(problem, groups)
     # Groups last: XLA:CPU reduces the first axis several times faster than one in the middle.
     number, half, x = (jnp.swapaxes(a, 0, 1) for a in (groups.number, groups.half, groups.x))
 
@@ -258,7 +258,7 @@ def _meet_all(problem: Problem, groups: _Groups, search: _Search) -> _Search:
         each = jnp.arange(size, dtype=jnp.int32)
 
         def meet(i, state):
-            best, label, group, lower = state
+            best, label, lower = state
             some = [blocks.take(a, i * width, width, axis=1) for a in (number, half, x)]
             numbers, halves, x_some = (a.reshape(-1, *a.shape[2:]) for a in some)
             rest = halves[:, None] - products(x_some, points)
@@ -267,23 +267,16 @@ def _meet_all(problem: Problem, groups: _Groups, search: _Search) -> _Search:
             others = jnp.where(numbers[:, None] == nearest[None], jnp.inf, rest).reshape(-1, width, size).min(axis=0)
             nearer = (least < best) | ((least == best) & (nearest < label))
             lower = lax.dynamic_update_slice_in_dim(lower, others, i * width, axis=0)
-            # The nearer of the two that is not is one of the others.
-            lower = lower.at[jnp.where(nearer, group, group_of[nearest]), each].min(jnp.where(nearer, best, least))
-            return (
-                jnp.where(nearer, least, best),
-                jnp.where(nearer, nearest, label),
-                jnp.where(nearer, group_of[nearest], group),
-                lower,
-            )
+            farther = group_of[jnp.where(nearer, label, nearest)]  # its center is one of the others
+            lower = lower.at[farther, each].min(jnp.maximum(best, least))
+            return jnp.minimum(best, least), jnp.where(nearer, nearest, label), lower
 
-        nothing = jnp.full(size, jnp.inf, norms.dtype), jnp.zeros(size, jnp.int32)
-        lower = jnp.full((n, size), jnp.inf, norms.dtype)
-        state = (*nothing, jnp.zeros(size, jnp.int32), lower)
-        least, label, _, lower = lax.fori_loop(0, -(-groups.live // width), meet, state)
+        nothing = jnp.full((n + 1, size), jnp.inf, norms.dtype)
+        state = nothing[0], jnp.zeros(size, jnp.int32), nothing[1:]
+        least, label, lower = lax.fori_loop(0, -(-groups.live // width), meet, state)
         upper, lower = _above(norms, groups.scale, least), _below(norms[None], groups.scale, lower)
         return jnp.concatenate([jnp.stack([label.astype(least.dtype), least, upper]), lower])
 
-    group_of = _group_of(problem, groups)
     found = blocks.map_blocks(block, n_rows, blocks.rows(width * half.shape[0] + n))
     upper = jnp.where(problem.valid, found[2], -jnp.inf)
     labels = jnp.where(problem.valid, found[0].astype(jnp.int32), problem.clusters)
