@@ -40,7 +40,7 @@ class Bounds(NamedTuple):
 
     places: Array  # (P,) the center at each place, group by group; a number >= max_clusters where there is none
     lower: Array  # (G, M) no center of the group but the row's own is nearer
-    upper: Array  # (M,) the row's own center is no farther; -inf for rows that do not count
+    upper: Array  # (M,) the row's own center is no farther; -inf for rows that do not count or were not asked for
     failed: Array  # () the last time they left too many distances
 
 
@@ -85,7 +85,7 @@ def reassign(
 
     Args:
         labels: of the centers before they `moved` so far. iteration: 0 where nothing is known yet.
-        among: the rows that are asked for; the others keep bounds, and mostly their labels. None: all.
+        among: the rows that are asked for, None: all. The others keep lower bounds, and mostly their labels.
     Returns: labels (M,), K for rows that do not count; `rest` (M,) of their centers, for the rows in `among`; bounds;
         the share of all distances that was computed.
     """
@@ -96,14 +96,13 @@ def reassign(
     doubtful = attempt & (bounds.upper >= bounds.lower.min(axis=0)) if among is None else among
     rest = rest_of_own(problem, labels, centers, doubtful)
     upper = jnp.where(doubtful, _above(problem.norms, groups.scale, rest), bounds.upper)
-    asked = upper if among is None else jnp.where(among, upper, -jnp.inf)
-    left = (bounds.lower <= asked[None]).sum(dtype=upper.dtype) / (groups.live * len(upper)).astype(upper.dtype)
+    upper = upper if among is None else jnp.where(among, upper, -jnp.inf)
+    left = (bounds.lower <= upper[None]).sum(dtype=upper.dtype) / (groups.live * len(upper)).astype(upper.dtype)
     failed = ~attempt | (left > _WORTH)
-    search = _Search(labels, rest, asked, bounds.lower)
+    search = _Search(labels, rest, upper, bounds.lower)
     search = lax.cond(failed, partial(_meet_all, problem), partial(_meet_near, problem), groups, search)
-    upper = search.upper if among is None else jnp.where(among, search.upper, jnp.maximum(search.upper, upper))
     share = jnp.where(failed, 1, left)
-    return search.labels, search.rest, Bounds(bounds.places, search.lower, upper, failed), share
+    return search.labels, search.rest, Bounds(bounds.places, search.lower, search.upper, failed), share
 
 
 # ---- bounds
