@@ -16,6 +16,7 @@ from safetensors.numpy import save
 from jaxal.data.files import atomic_write, make_folders
 from jaxal.errors import StoreError
 from jaxal.experiments.loop import History, Position
+from jaxal.numerics import threefry
 from jaxal.numerics.logreg import Params
 
 
@@ -68,13 +69,19 @@ def read(path: Path, carry_like: Callable[[Position], Any]) -> Position:
     )
     like, structure = jax.tree.flatten(carry_like(position))
     if len(like) == len(stored):
-        stored = [jax.random.wrap_key_data(a) if _is_key(as_) else a for a, as_ in zip(stored, like, strict=True)]
+        stored = [_keys(a, as_.dtype) if _is_key(as_) else a for a, as_ in zip(stored, like, strict=True)]
     if [(a.shape, a.dtype) for a in stored] != [(a.shape, a.dtype) for a in like]:
         raise StoreError(
             f"{path} has another carry than the strategy's init makes: it is of another version of its strategy, or "
             "select changes the carry's shape (jaxal.testing.check_strategy tells): run again with --force"
         )
     return position._replace(carry=jax.tree.unflatten(structure, stored))
+
+
+def _keys(data, dtype):
+    """Keys of this dtype: of jaxal's implementation, as those that strategies are given, or of JAX's default one."""
+    keys = jax.random.wrap_key_data(data, impl=threefry.THREEFRY)
+    return keys if keys.dtype == dtype else jax.random.wrap_key_data(data)
 
 
 def _is_key(a) -> bool:

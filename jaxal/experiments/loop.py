@@ -15,7 +15,7 @@ from jaxal.data.pool import Pool
 from jaxal.errors import StrategyError
 from jaxal.experiments.metrics import evaluate
 from jaxal.experiments.timing import stopwatch
-from jaxal.numerics import logreg
+from jaxal.numerics import logreg, threefry
 from jaxal.numerics.blocks import to_device
 from jaxal.strategies import State, Strategy, check_picks
 
@@ -175,12 +175,12 @@ def keys(seeds: Sequence[int], cycle: int, purpose: int = SELECT) -> jax.Array:
 
 @jax.jit
 def _pool_key():
-    return jax.random.fold_in(jax.random.key(0), _POOL)
+    return jax.random.fold_in(threefry.key(0), _POOL)
 
 
 @jax.jit
 def _keys(seeds, cycle, purpose):
-    return jax.vmap(lambda s: jax.random.fold_in(jax.random.fold_in(jax.random.key(s), cycle), purpose))(seeds)
+    return jax.vmap(lambda s: jax.random.fold_in(jax.random.fold_in(threefry.key(s), cycle), purpose))(seeds)
 
 
 def carry_shapes(strategy: Strategy, aux: Any, state: State) -> Any:

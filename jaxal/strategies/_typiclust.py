@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from jaxal.numerics import distances, neighbors
+from jaxal.numerics import distances, neighbors, threefry
 from jaxal.numerics.arrays import capacity, index_if, split_each, tie_breaks
 from jaxal.numerics.kmeans import kmeans
 from jaxal.strategies.interface import Strategy, check_setting
@@ -59,7 +59,7 @@ def typiclust(variant="official", k: int | None = None):
 
     def init(aux, state):
         n_seeds = len(state.labels)
-        return () if official else Carry(jax.random.split(jax.random.key(0), n_seeds), jnp.zeros(n_seeds, bool))
+        return () if official else Carry(jax.random.split(threefry.key(0), n_seeds), jnp.zeros(n_seeds, bool))
 
     def select(keys, aux, carry, state):
         if not official:
