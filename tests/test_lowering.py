@@ -9,7 +9,7 @@ from kernels import KERNELS
 
 from jaxal import Pool
 from jaxal.experiments import loop
-from jaxal.numerics import distances, logreg
+from jaxal.numerics import distances, logreg, threefry
 from jaxal.strategies import STRATEGIES, State, _ball_graph, _dropquery, _typiclust, make
 
 S, N, D, C, L, B, M = 3, 50, 8, 4, 16, 5, 32
@@ -22,7 +22,7 @@ def shape(*dims, dtype=f32):
 
 PARAMS = logreg.Params(shape(S, C, D), shape(S, C))
 STATE = State(shape(N, D), shape(S, N, dtype=i32), PARAMS, None, B)
-KEYS = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), S))
+KEYS = jax.eval_shape(lambda: jax.random.split(threefry.key(0), S))
 
 MASK = shape(S, N, dtype=bool)
 COUNTS = shape(S, N, dtype=i32)

@@ -16,7 +16,7 @@ from kernels import jitted
 
 from jaxal import Pool
 from jaxal.experiments import loop
-from jaxal.numerics import distances, logreg
+from jaxal.numerics import distances, logreg, threefry
 from jaxal.numerics.kmeans import kmeans
 from jaxal.strategies import STRATEGIES, State, Strategy, _ball_graph, per_seed
 
@@ -175,7 +175,7 @@ def test_the_table_of_kmeans_is_found():
     """The one array of all pairs that there is: while first centers are chosen, of pools so small that it is 512 MB at
     most, and only for so many clusters that more pairs would be computed one by one."""
     points = distances.Points(shape(N, D), distances.Norms(shape(N), shape(D), shape(N), shape(N)))
-    keys, mask = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), S)), shape(S, N, dtype=bool)
+    keys, mask = jax.eval_shape(lambda: jax.random.split(threefry.key(0), S)), shape(S, N, dtype=bool)
 
     def large(max_clusters):
         rows = shape(1, N, dtype=i32)
