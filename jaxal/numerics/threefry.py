@@ -38,7 +38,7 @@ def _hash(key_data, high, low):
 def _words(key_data, shape):
     """Two words for each element of an array of this shape."""
     if math.prod(shape) > 2**32:
-        raise NotImplementedError(f"random numbers of shape {shape}: there are at most 2^32 at a time")
+        raise ValueError(f"random numbers of shape {shape}: there are at most 2^32 at a time")
     low = jnp.arange(math.prod(shape), dtype=jnp.uint32).reshape(shape)
     return _hash(key_data, jnp.zeros_like(low), low)
 
