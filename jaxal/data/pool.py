@@ -15,13 +15,16 @@ from jaxal.data.format import aligned_empty
 from jaxal.data.tasks import TASKS
 from jaxal.errors import DataError, unknown
 
+_BLOCK = 4096  # rows that are checked or hashed at a time
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Pool:
     """Frozen embeddings to choose from, checked when made.
 
     Args:
-        X: (N, D) embeddings, finite. float64 stays float64 and is computed in float64; all else becomes float32.
+        X: (N, D) embeddings, finite. float64 stays float64 and is computed in float64; all else is computed in float32.
+            float16 stays float16, half as large, and is widened a block at a time; all else becomes float32.
         y: (N,) labels, integers or strings; -1 (or an empty string) where unknown. None: no labels at all.
         X_test, y_test: (M, D), (M,) the test split that learning curves are measured on.
         class_names: what the integers 0..C-1 of y mean. None: the sorted distinct labels.
@@ -43,7 +46,7 @@ class Pool:
         set_ = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731  (the dataclass is frozen)
         set_("X", _embeddings(self.X, "X"))
         if self.X_test is not None:
-            set_("X_test", _embeddings(self.X_test, "X_test", self.X.dtype))
+            set_("X_test", _embeddings(self.X_test, "X_test", self.dtype))
             if self.X_test.shape[1] != self.X.shape[1]:
                 raise DataError(f"X has {self.X.shape[1]} columns but X_test has {self.X_test.shape[1]}")
         elif self.y_test is not None:
@@ -74,13 +77,30 @@ class Pool:
         """How many classes there are; 0 without labels."""
         return 0 if self.class_names is None else len(self.class_names)
 
+    @property
+    def dtype(self) -> np.dtype:
+        """That of the arithmetic, float32 or float64."""
+        return np.result_type(self.X, np.float32)
+
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 of everything that decides a result: embeddings, labels, test split."""
+        """sha256 of everything that decides a result: embeddings, labels, test split. float16 counts as float32."""
         digest = hashlib.sha256()
         for a in (self.X, self.y, self.X_test, self.y_test):
-            digest.update(b"none" if a is None else f"{a.dtype}{a.shape}".encode() + np.ascontiguousarray(a).data)
+            if a is None:
+                digest.update(b"none")
+                continue
+            dtype = self.dtype if a.ndim == 2 else a.dtype
+            digest.update(f"{dtype}{a.shape}".encode())
+            for start in range(0, len(a), _BLOCK):
+                digest.update(np.ascontiguousarray(a[start : start + _BLOCK], dtype).data)
         return digest.hexdigest()
+
+    def widened(self) -> "Pool":
+        """This pool with float32 in place of float16."""
+        if np.float16 not in (self.X.dtype, None if self.X_test is None else self.X_test.dtype):
+            return self
+        return replace(self, X=_converted(self.X, self.dtype), X_test=_converted(self.X_test, self.dtype))
 
     def cap(self, size: int | None) -> "Pool":
         """At most `size` rows: one subset per (dataset, size), the same for every model, seed and strategy.
@@ -102,7 +122,8 @@ class Pool:
 
         Rows of any finite length come out right: each is divided by its largest element first.
         """
-        return replace(self, X=_unit(self.X), X_test=None if self.X_test is None else _unit(self.X_test))
+        wide = self.widened()
+        return replace(wide, X=_unit(wide.X), X_test=None if wide.X_test is None else _unit(wide.X_test))
 
 
 def load(dataset: str | os.PathLike, model: str | None = None, root: str | os.PathLike | None = None) -> Pool:
@@ -171,6 +192,7 @@ def _named(source: Path, **arrays) -> Pool:
 
 
 def _embeddings(X, name: str, dtype=None) -> np.ndarray:
+    """X checked; in `dtype`, or float32 unless it is float64. float16 stays as it is, except beside float64."""
     try:
         X = _native(np.asarray(X))
     except ValueError as e:  # rows of different lengths
@@ -178,15 +200,22 @@ def _embeddings(X, name: str, dtype=None) -> np.ndarray:
     if X.ndim != 2 or 0 in X.shape or X.dtype.kind not in "fiub":
         raise DataError(f"{name} must be a non-empty matrix of numbers, one row a text; it is {X.dtype} {X.shape}")
     with np.errstate(over="ignore"):  # what overflows is infinite, and named
-        dtype = np.dtype(dtype or (np.float64 if X.dtype == np.float64 else np.float32))
-        if X.dtype != dtype:
-            converted = aligned_empty(X.shape, dtype)
-            converted[...] = X
-            X = converted
-    finite = np.isfinite(X).all(axis=1)
-    if not finite.all():
-        raise DataError(f"{name} row {int(np.argmin(finite))} has a NaN or infinite value")
+        dtype = dtype or (np.float64 if X.dtype == np.float64 else np.float32)
+        X = X if X.dtype == np.float16 and dtype != np.float64 else _converted(X, dtype)
+    for start in range(0, len(X), _BLOCK):
+        finite = np.isfinite(X[start : start + _BLOCK]).all(axis=1)
+        if not finite.all():
+            raise DataError(f"{name} row {start + int(np.argmin(finite))} has a NaN or infinite value")
     return X
+
+
+def _converted(X, dtype):
+    """X (N, D) in the dtype, aligned where it has to be copied; None for None."""
+    if X is None or X.dtype == dtype:
+        return X
+    converted = aligned_empty(X.shape, dtype)
+    converted[...] = X
+    return converted
 
 
 def _native(a: np.ndarray) -> np.ndarray:

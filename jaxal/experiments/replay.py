@@ -56,7 +56,8 @@ def follow(
         L. stop_set: (n,) rows. The others as in `experiments.config.Config`.
     Cost: T fits, and predictions for the stop set and the batches.
     """
-    on_device, start = to_device(X), logreg.zeros(len(rows), n_classes, X.shape[1], X.dtype)
+    on_device = to_device(X)
+    start = logreg.zeros(len(rows), n_classes, X.shape[1], on_device.dtype)
     params, held_out = start, []
     for cycle, (begin, end) in enumerate(zip([0, *sizes], sizes, strict=False)):
         batch, labels = rows[:, begin:end], y[:, begin:end]

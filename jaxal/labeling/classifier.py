@@ -176,8 +176,9 @@ def fit(project: Project) -> Classifier:
         raise DataError(f"{project.folder} has no labels yet: add some with `jaxal label add`")
     pool, settings = project.pool(), project.settings
     with jax.enable_x64(pool.X.dtype == np.float64):
-        init = logreg.zeros(1, len(settings.classes), pool.X.shape[1], pool.X.dtype)
-        fitted = logreg.fit_rows(to_device(pool.X), rows[None], codes[None], init=init, C=settings.C)
+        X = to_device(pool.X)
+        init = logreg.zeros(1, len(settings.classes), X.shape[1], X.dtype)
+        fitted = logreg.fit_rows(X, rows[None], codes[None], init=init, C=settings.C)
         W, b = (np.asarray(a[0]) for a in fitted.params)
     return Classifier(
         W,

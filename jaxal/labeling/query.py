@@ -110,10 +110,10 @@ def choose(
     made = strategies_.make(strategy, variant, options)
     if return_utilities and made.utilities is None:
         raise ConfigError(f"{strategy} has no utilities: ask for none, or give its `Strategy` a function `utilities`")
-    given = None if probabilities is None else _probabilities(probabilities, n, pool.X.dtype)
+    given = None if probabilities is None else _probabilities(probabilities, n, pool.dtype)
     batch_size = min(batch_size, n - len(rows) - len(taken))
     if batch_size == 0:
-        return np.zeros(0, np.int64), np.zeros(0, pool.X.dtype)
+        return np.zeros(0, np.int64), np.zeros(0, pool.dtype)
     with jax.enable_x64(pool.X.dtype == np.float64):
         X = to_device(pool.X)
         classifies = strategy not in strategies_.IPS

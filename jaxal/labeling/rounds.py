@@ -84,10 +84,11 @@ def _strategy(project: Project, n_labeled: int) -> tuple[str, str]:
 
 def _fit(project: Project, rows: np.ndarray, codes: np.ndarray) -> logreg.Params:
     """The classifier of all labels, from scratch: (1, C, D) and (1, C)."""
-    X = project.pool().X
-    with jax.enable_x64(X.dtype == np.float64):
+    pool = project.pool()
+    with jax.enable_x64(pool.X.dtype == np.float64):
+        X = to_device(pool.X)
         init = logreg.zeros(1, len(project.settings.classes), X.shape[1], X.dtype)
-        return logreg.fit_rows(to_device(X), rows[None], codes[None], init=init, C=project.settings.C).params
+        return logreg.fit_rows(X, rows[None], codes[None], init=init, C=project.settings.C).params
 
 
 def _suggest(project: Project, params: logreg.Params | None, rows: np.ndarray) -> tuple[list, list]:

@@ -1,6 +1,7 @@
 """Work on a pool that is larger than the cache, a block of rows at a time."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import jax
@@ -13,9 +14,37 @@ _ELEMENTS = 1 << 20  # numbers that are computed for a block at most, beside its
 _LEAST_ROWS = 256  # of a block, however many numbers that makes
 
 
-def to_device(X: Float[np.ndarray, "N D"]) -> Float[Array, "N D"]:
+@partial(jax.tree_util.register_dataclass, data_fields=["stored"], meta_fields=[])
+@dataclass(frozen=True)
+class Half:
+    """Embeddings in float16 that read as float32: whoever takes rows or a block gets them widened.
+
+    The pool is half as large in memory. What needs all of it at once, as an array, gets a copy of all of it.
+    """
+
+    stored: Array  # (N, D) float16
+
+    dtype = np.dtype(np.float32)
+    shape = property(lambda self: self.stored.shape)
+    size = property(lambda self: self.stored.size)
+
+    def __len__(self) -> int:
+        return len(self.stored)
+
+    def __getitem__(self, rows) -> Array:
+        return self.stored[rows].astype(self.dtype)
+
+    def __jax_array__(self) -> Array:
+        return self.stored.astype(self.dtype)
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        return np.asarray(self.stored).astype(dtype or self.dtype)
+
+
+def to_device(X: Float[np.ndarray, "N D"]) -> "Float[Array, 'N D'] | Half":
     """X on the default device; on CPU in the memory where it lies, if that is aligned. It must not be written to."""
-    return jax.device_put(X, may_alias=True)
+    on_device = jax.device_put(X, may_alias=True)
+    return Half(on_device) if X.dtype == np.float16 else on_device
 
 
 def rows(n_values: int) -> int:
@@ -23,8 +52,10 @@ def rows(n_values: int) -> int:
     return max(_LEAST_ROWS, _ELEMENTS // max(1, n_values))
 
 
-def take(a: Shaped[Array, "..."], start, size: int, axis: int = 0) -> Shaped[Array, "..."]:
+def take(a: "Shaped[Array, '...'] | Half", start, size: int, axis: int = 0) -> Shaped[Array, "..."]:
     """The part start .. start + size of `a` along `axis`."""
+    if isinstance(a, Half):
+        return lax.dynamic_slice_in_dim(a.stored, start, size, axis).astype(a.dtype)
     return lax.dynamic_slice_in_dim(a, start, size, axis)
 
 

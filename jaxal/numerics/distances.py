@@ -29,42 +29,49 @@ class Norms(NamedTuple):
 
 
 def norms(X: Float[np.ndarray, "N D"], *, normalize: bool = False) -> Norms:
-    """`Norms` of X, in blocks on the host. Rows of zeros stay zeros.
+    """`Norms` of X, in blocks on the host; of float16 as float32. Rows of zeros stay zeros.
 
     Raises: DataError where distances would overflow.
     Cost: two passes over X.
     """
-    parts = [X[i : i + _NORM_ROWS] for i in range(0, len(X), _NORM_ROWS)]
+    starts = range(0, len(X), _NORM_ROWS)
+
+    dtype = np.result_type(X, np.float32)
+
+    def part(i):
+        return X[i : i + _NORM_ROWS].astype(dtype, copy=False)
+
     with np.errstate(over="ignore", under="ignore"):
-        raw = np.concatenate([np.einsum("nd,nd->n", part, part) for part in parts])
+        raw = np.concatenate([np.einsum("nd,nd->n", part(i), part(i)) for i in starts])
     if normalize:
         scale = _inverse_lengths(X, raw)
-        raw = (scale > 0).astype(X.dtype)
+        raw = (scale > 0).astype(raw.dtype)
     else:
         scale = np.ones_like(raw)
         if not raw.max() < np.finfo(raw.dtype).max / (64 * len(raw)):  # a sum of all distances must stay finite
             raise DataError(f"the embeddings are too large for {raw.dtype} distances: scale them (normalize)")
-    scales = [scale[i : i + _NORM_ROWS, None] for i in range(0, len(X), _NORM_ROWS)]
-    mean = sum((part * by).sum(axis=0, dtype=np.float64) for part, by in zip(parts, scales, strict=True)) / len(X)
+    by = {i: scale[i : i + _NORM_ROWS, None] for i in starts}
+    mean = sum((part(i) * by[i]).sum(axis=0, dtype=np.float64) for i in starts) / len(X)
     # The mean is rounded to 8 bits of its largest entry: distances of whole numbers then stay exact, and ties ties.
     grid = 2.0 ** (np.frexp(np.abs(mean).max())[1] - 8)
-    mean = (np.round(mean / grid) * grid).astype(X.dtype)
-    centered = [((part * by - mean) ** 2).sum(axis=1) for part, by in zip(parts, scales, strict=True)]
+    mean = (np.round(mean / grid) * grid).astype(raw.dtype)
+    centered = [((part(i) * by[i] - mean) ** 2).sum(axis=1) for i in starts]
     return Norms(*map(jnp.asarray, (scale, mean, raw, np.concatenate(centered))))
 
 
 def _inverse_lengths(X, raw):
     """1 / |x| (N,) from squared lengths (N,); 0 for rows of zeros. Raises DataError for rows too long to be scaled."""
-    limits = np.finfo(X.dtype)
+    limits = np.finfo(raw.dtype)
     inverse = 1 / np.sqrt(np.where(raw > 0, raw, np.inf))
     # Where squares leave the range of the dtype, rows are divided by their largest element, as in `Pool.normalized`.
     far = np.flatnonzero(~np.isfinite(raw) | (raw < 4 * X.shape[1] * limits.tiny))
     if far.size:
-        largest = np.abs(X[far]).max(axis=1).astype(np.float64)
-        rows = X[far] / np.where(largest > 0, largest, 1)[:, None]
+        rows = X[far].astype(raw.dtype)
+        largest = np.abs(rows).max(axis=1).astype(np.float64)
+        rows = rows / np.where(largest > 0, largest, 1)[:, None]
         length = largest * np.sqrt((rows * rows).sum(axis=1))
         if length.max() * limits.tiny > 1:
-            raise DataError(f"the embeddings are too large for {X.dtype} distances: scale them (normalize)")
+            raise DataError(f"the embeddings are too large for {raw.dtype} distances: scale them (normalize)")
         # Below the smallest normal number a row counts as zeros.
         inverse[far] = np.where(length > 2 * limits.tiny, 1 / np.maximum(length, limits.tiny), 0)
     return inverse

@@ -170,7 +170,7 @@ def _going(sampling: _Sampling, state: _Drawn):
     """
     drained = ~(state.sums.sum(axis=1) > 0)
     lost = state.idle.astype(jnp.float32) * step_price()
-    renewal = sampling.n * sampling.metric.cost * state.recent.astype(jnp.float32)
+    renewal = float(sampling.n * sampling.metric.cost) * state.recent.astype(jnp.float32)
     pays = (lost > renewal) & (state.recent > 0)
     return (state.n_chosen < sampling.n_picks) & ~(drained | pays | (state.recent == sampling.window))
 

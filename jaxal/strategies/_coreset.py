@@ -66,7 +66,7 @@ def _select(keys, aux, carry, state):
         value=partial(_value, X),
         choose=_choose,
         renew=partial(_renew, X, aux),
-        price=lambda carry: X.size * (carry.n_centers - carry.base).max().astype(jnp.float32),
+        price=lambda carry: float(X.size) * (carry.n_centers - carry.base).max().astype(jnp.float32),
     )
     rows, scores, bounds, carry = lazy.greedy(keys, carry.bounds, state.batch_size, task, carry)
     return rows, jnp.sqrt(scores), carry._replace(bounds=bounds, expected_end=_expected_end(scores))

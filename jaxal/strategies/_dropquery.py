@@ -225,7 +225,10 @@ def nearest_left(points, rows, valid, centers):
         free, chosen = state
 
         def search():
-            squared = distances.differences(centers[i][None], points.at(rows)[None])[0]
+            def block(start, size):
+                return distances.differences(centers[i][None], points.at(blocks.take(rows, start, size))[None])
+
+            squared = blocks.map_blocks(block, len(rows), blocks.rows(centers.shape[1]))[0]
             return jnp.argmin(jnp.where(free, squared, jnp.inf)).astype(jnp.int32)
 
         among = free[near[i]]

@@ -140,4 +140,13 @@ def _named(name: str, strategy: Callable | Strategy) -> Callable[..., Strategy]:
         made = strategy._replace(**parts)
     else:
         made = per_seed(strategy, name)
+    parts = {part: _given_float32(getattr(made, part)) for part in ("prepare", "init", "select", "utilities")}
+    made = made._replace(**parts)
     return lambda variant: made
+
+
+def _given_float32(function: Callable | None) -> Callable | None:
+    """The function of a pool or a state, with float32 in place of float16, which jaxal's own widen by the block."""
+    if function is None:
+        return None
+    return lambda *arguments: function(*(a.widened() if hasattr(a, "widened") else a for a in arguments))
