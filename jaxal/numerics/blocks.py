@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -41,10 +42,13 @@ class Half:
         return np.asarray(self.stored).astype(dtype or self.dtype)
 
 
-def to_device(X: Float[np.ndarray, "N D"]) -> "Float[Array, 'N D'] | Half":
-    """X on the default device; on CPU in the memory where it lies, if that is aligned. It must not be written to."""
+def to_device(X: Float[np.ndarray, "N D"]) -> Float[Array, "N D"]:
+    """X on the default device; on CPU in the memory where it lies, if that is aligned. It must not be written to.
+
+    Of float16 a `Half`, which kernels read as they read an array.
+    """
     on_device = jax.device_put(X, may_alias=True)
-    return Half(on_device) if X.dtype == np.float16 else on_device
+    return cast(Array, Half(on_device)) if X.dtype == np.float16 else on_device
 
 
 def rows(n_values: int) -> int:
@@ -52,9 +56,9 @@ def rows(n_values: int) -> int:
     return max(_LEAST_ROWS, _ELEMENTS // max(1, n_values))
 
 
-def take(a: "Shaped[Array, '...'] | Half", start, size: int, axis: int = 0) -> Shaped[Array, "..."]:
+def take(a: Shaped[Array, "..."], start, size: int, axis: int = 0) -> Shaped[Array, "..."]:
     """The part start .. start + size of `a` along `axis`."""
-    if isinstance(a, Half):
+    if isinstance(a, Half):  # beside what its type says, see `to_device`
         return lax.dynamic_slice_in_dim(a.stored, start, size, axis).astype(a.dtype)
     return lax.dynamic_slice_in_dim(a, start, size, axis)
 

@@ -33,7 +33,7 @@ class State:
     float32, or float64 where X is. `labels` are int32 (S, N). Cost: `logits` is computed anew whenever it is asked for.
     """
 
-    X: Array | blocks.Half  # (N, D) embeddings, shared by all seeds; a strategy of your own always gets an array
+    X: Array  # (N, D) embeddings, shared by all seeds; a strategy of your own always gets an array
     labels: Array  # (S, N) int32, -1 where the row is unlabeled
     params: logreg.Params  # the fitted classifier; zeros before the first fit
     log_probabilities: Array | None  # (S, N, C) of somebody else's classifier; then `params` is not used
