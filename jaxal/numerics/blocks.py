@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float, Shaped
 
-_ELEMENTS = 1 << 20  # numbers that are computed for a block at most, beside its rows
+_ELEMENTS = 1 << 20  # numbers of a block at most: its rows, and what is computed for them
 _LEAST_ROWS = 256  # of a block, however many numbers that makes
 
 
@@ -52,7 +52,13 @@ def to_device(X: Float[np.ndarray, "N D"]) -> Float[Array, "N D"]:
 
 
 def rows(n_values: int) -> int:
-    """How many rows a block has when `n_values` numbers are computed for each of them."""
+    """How many rows a block has when each takes `n_values` numbers: those that are computed for it, and its own D where
+    those are few.
+
+    A block is copied, or widened, before products, and should be in cache then. Margin's logits of 5 seeds, (N, D, C) =
+    (100k, 768, 3): 119 ms in blocks that forget D, 30 in these; (100k, 4096, 10): 427 and 280. With a hundred values or
+    more products take so long that larger blocks gain more: k-means in blocks of both is 7 % slower.
+    """
     return max(_LEAST_ROWS, _ELEMENTS // max(1, n_values))
 
 

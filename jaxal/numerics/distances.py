@@ -136,4 +136,4 @@ def nearest(
         rest = half[:, :, None] - einsum("std,nd->stn", centers, rows)
         return jnp.maximum(2 * rest.min(axis=1) + blocks.take(norms.centered, start, size)[None], 0)
 
-    return blocks.map_blocks(block, X.shape[0], blocks.rows(n_seeds * n_centers))
+    return blocks.map_blocks(block, X.shape[0], blocks.rows(n_seeds * n_centers + X.shape[1]))

@@ -300,7 +300,7 @@ def map_logits(f, params: Params, X, *, block_rows: int | None = None) -> Array:
 
     A block's logits stay in cache and the (S, C, N) array is never whole. Every seed reads a block while it is there.
     """
-    size = block_rows or blocks.rows(params.b.size)
+    size = block_rows or blocks.rows(params.b.size + X.shape[1])
     return blocks.map_blocks(lambda start, size: f(logits_of(params, blocks.take(X, start, size))), X.shape[0], size)
 
 
