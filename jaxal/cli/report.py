@@ -101,6 +101,9 @@ def show(result, out: Path) -> None:
     figure = draw(curves, out / "curves.png")
     click.echo(table(curves))
     click.echo(f"\ncompiling took {result.compile_seconds:.1f} s, in no number above" * (result.compile_seconds > 0.05))
+    peak = ", ".join(f"{gb:.2f} GB ({of})" for of, gb in result.peak_memory_gb.items() if gb is not None)
+    if peak:
+        click.echo(f"peak memory {peak}")
     unconverged = int((~curves["converged"]).sum())
     if unconverged:
         click.echo(f"warning: {unconverged} of {len(curves)} fits did not converge (column `converged`)", err=True)

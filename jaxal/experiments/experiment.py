@@ -10,7 +10,7 @@ import pandas as pd
 from jaxal.data.files import remove
 from jaxal.data.pool import Pool
 from jaxal.errors import StrategyError
-from jaxal.experiments import journal, loop
+from jaxal.experiments import journal, loop, memory
 from jaxal.experiments.config import Config, Settings, check, configure
 from jaxal.experiments.results import Tables
 from jaxal.experiments.session import Session, session
@@ -50,6 +50,7 @@ class Result(NamedTuple):
     tables: Tables
     path: Path | None  # the results folder, if there is one
     compile_seconds: float  # spent on compiling, in no other number
+    peak_memory_gb: dict[str, float | None]  # most that the process and the device held so far, see `memory.peak`
 
     @property
     def picks(self) -> pd.DataFrame:
@@ -138,7 +139,7 @@ def run_config(
                 finish(name, columns)
             except Exception as error:
                 on_failure(name, error)
-        return Result(work.tables(run_ids, config.seeds), work.folder, work.watch.compile_seconds)
+        return Result(work.tables(run_ids, config.seeds), work.folder, work.watch.compile_seconds, memory.peak())
 
 
 def _blocks(work: Session, run_id: str, wanted: Sequence[int]) -> list[tuple[int, ...]]:

@@ -46,6 +46,7 @@ def settle(folder: Path, config: Config, identity: Mapping[str, str]) -> None:
         "versions": {"jaxal": __version__, **{name: version(name) for name in ("jax", "jaxlib", "numpy")}},
         "python": platform.python_version(),
         "device": str(jax.devices()[0]),
+        "peak_memory_gb": {},
     }
     old = _read(path, shared)
     if old is not None:
@@ -62,9 +63,27 @@ def settle(folder: Path, config: Config, identity: Mapping[str, str]) -> None:
         if names:
             raise ConfigError(f"{folder} holds results of another config: {'; '.join(names)}; choose another --out")
         new["settings"] = old["settings"] | options
+        new["peak_memory_gb"] = old.get("peak_memory_gb", {})
         new["seeds"] = sorted({*old["seeds"], *config.seeds})
-    text = json.dumps(new, indent=1)
-    if old is None or path.read_text() != text:
+    _write(path, new)
+
+
+def note_peak(folder: Path, peak: Mapping[str, float | None]) -> None:
+    """Keep the largest peak of memory, see `memory.peak`, of all processes that worked for this folder."""
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    known = config.get("peak_memory_gb", {})
+    config["peak_memory_gb"] = {name: _larger(known.get(name), value) for name, value in peak.items()}
+    _write(path, config)
+
+
+def _larger(one: float | None, other: float | None) -> float | None:
+    return max((value for value in (one, other) if value is not None), default=None)
+
+
+def _write(path: Path, config: Mapping[str, Any]) -> None:
+    text = json.dumps(config, indent=1)
+    if not path.exists() or path.read_text() != text:
         atomic_write(path, text.encode())
 
 

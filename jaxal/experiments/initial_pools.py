@@ -9,7 +9,7 @@ from typing import Unpack
 from jaxal.data.pool import Pool
 from jaxal.errors import ConfigError, unknown
 from jaxal.experiments import config as configs
-from jaxal.experiments import loop
+from jaxal.experiments import loop, memory
 from jaxal.experiments.config import Config, Settings
 from jaxal.experiments.experiment import OnProgress, Progress, Result, silent
 from jaxal.experiments.session import session
@@ -109,4 +109,4 @@ def run_configs(
                 accuracy = float(position.history.accuracy[0].mean())
                 work.keep(columns, step, missing, position)
             on_pool(Progress(f"{step.ips} {step.initial_size}", 1, 1, accuracy))
-        return Result(work.tables(run_ids, base.seeds), work.folder, work.watch.compile_seconds)
+        return Result(work.tables(run_ids, base.seeds), work.folder, work.watch.compile_seconds, memory.peak())

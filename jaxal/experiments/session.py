@@ -13,9 +13,9 @@ import pandas as pd
 
 from jaxal.data.pool import Pool
 from jaxal.errors import ConfigError
-from jaxal.experiments import results
+from jaxal.experiments import memory, results
 from jaxal.experiments.config import Config, columns, shown
-from jaxal.experiments.folder import opened, settle
+from jaxal.experiments.folder import note_peak, opened, settle
 from jaxal.experiments.loop import Position
 from jaxal.experiments.timing import Stopwatch, stopwatch
 
@@ -52,6 +52,7 @@ class Session:
             self._in_memory.append(tables)
         else:
             results.append(self.folder, tables)
+            note_peak(self.folder, memory.peak())
 
     def tables(self, run_ids: Collection[str], seeds: Collection[int]) -> results.Tables:
         """The tables of these runs and seeds, which are finished."""

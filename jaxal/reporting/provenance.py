@@ -29,10 +29,17 @@ def provenance(study: Study) -> pd.DataFrame:
                 "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
                 "python": config.get("python", "?"),
                 "device": config.get("device", "?"),
+                "peak GB": _peak(config),
                 "command": command(config),
             }
         )
     return pd.DataFrame(rows)
+
+
+def _peak(config: Mapping[str, Any]) -> str:
+    """The most memory that a process of a folder held, and that of its device where that is another one."""
+    peak = config.get("peak_memory_gb") or {}
+    return ", ".join(f"{name} {value}" for name, value in peak.items() if value is not None) or "?"
 
 
 def command(config: Mapping[str, Any]) -> str:

@@ -1,0 +1,59 @@
+"""The most memory that was held, in the results and in what the commands say."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import commands
+import jax
+import numpy as np
+from commands import SHORT, call
+from small import QUICK, pool
+
+import jaxal
+from jaxal.experiments import memory
+from jaxal.reporting.provenance import provenance
+from jaxal.reporting.study import Study
+
+cache, here, world = commands.cache, commands.here, commands.world  # fixtures
+
+
+def peak_of(folder):
+    return json.loads((folder / "config.json").read_text())["peak_memory_gb"]
+
+
+def test_what_was_held_counts_when_it_is_given_back():
+    before = memory.peak()
+    assert before["device"] is None, "the CPU has no memory of its own"
+    held = np.ones(int(before["process"] * 2**30) + 2**28, np.uint8)  # more than ever before
+    assert memory.peak()["process"] >= before["process"] + 0.24
+    del held
+    assert memory.peak()["process"] >= before["process"] + 0.24
+
+
+def test_an_accelerator_has_its_own(monkeypatch):
+    device = SimpleNamespace(memory_stats=lambda: {"peak_bytes_in_use": 3 * 2**30, "bytes_in_use": 1})
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(jax, "devices", lambda: [device])
+    assert memory.peak()["device"] == 3.0
+
+
+def test_a_folder_keeps_the_largest(tmp_path, monkeypatch):
+    def run(name, process, device):
+        monkeypatch.setattr(memory, "peak", lambda: {"process": process, "device": device})
+        return jaxal.run(pool(), name, **QUICK, out=tmp_path).peak_memory_gb
+
+    assert run("random", 5.0, None) == peak_of(tmp_path) == {"process": 5.0, "device": None}
+    run("margin", 3.0, 1.5)
+    assert peak_of(tmp_path) == {"process": 5.0, "device": 1.5}
+    run("entropy", 7.0, None)
+    assert peak_of(tmp_path) == {"process": 7.0, "device": 1.5}
+    before = (tmp_path / "config.json").stat().st_mtime_ns
+    run("entropy", 9.0, None)
+    assert (tmp_path / "config.json").stat().st_mtime_ns == before, "nothing was run"
+    assert provenance(Study(tmp_path))["peak GB"].tolist() == ["process 7.0, device 1.5"]
+
+
+def test_commands_tell_it(here):
+    said = call("run", "-d", "toy", *SHORT, "--out", "out")
+    assert f"peak memory {peak_of(Path('out'))['process']:.2f} GB (process)" in said.output
