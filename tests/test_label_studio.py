@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import signal
 import subprocess
 import threading
@@ -74,6 +75,11 @@ def test_rounds_are_those_of_a_run(here, project, server, monkeypatch):
     assert result.exit_code == 0, result.output
     assert "round 3 is answered" in result.stdout
     assert "suggestions that were right, by round from 2 on:" in result.stdout
+    rounds = result.stdout.split("is answered")
+    assert "last batch " not in rounds[1], "there was no classifier before the first batch"
+    assert "last batch " in rounds[2]
+    assert "12 rows labeled, 3 batches chosen; 6 wait" in rounds[2], "the next batch is there before the report is"
+    assert re.search(r"^accuracy  .* on the 60 rows of the test split", rounds[3], re.MULTILINE)
     labels = Project.open("p").labels()
     expected = jaxal.run(jaxal.load("toy"), "margin", seeds=[0], cycles=2, batch_size=6, initial_size=6,
                          warm_start=False)  # fmt: skip

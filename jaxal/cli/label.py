@@ -168,7 +168,7 @@ def studio(project, url, number, create, every, most_open, rounds):
         raise ConfigError("--every and --open must not be negative, and --rounds must be 1 or more")
     with loading():
         from jaxal.cli.startup import start_jax
-        from jaxal.labeling import label_studio, status
+        from jaxal.labeling import label_studio, progress, status
         from jaxal.labeling import studio as studios
         from jaxal.labeling.project import Project
 
@@ -186,7 +186,7 @@ def studio(project, url, number, create, every, most_open, rounds):
 
         def report(what: str) -> None:
             click.echo(f"\n{what}")
-            for line in status.lines(opened):
+            for line in (*status.lines(opened), *progress.lines(opened)):
                 click.echo(line)
 
         tell = lambda what: click.echo(f"note: {what}", err=True)  # noqa: E731

@@ -187,11 +187,12 @@ def loop(studio: Studio, *, every: float, most_open: int, most_rounds: int | Non
             done = len(studio.project.batches())
             last = (most_rounds is not None and done >= most_rounds) or _nothing_left(studio.project)
             if waiting <= (0 if last else most_open):
+                if not last:
+                    studio.next_round()  # before the report, which takes a while: nobody waits for tasks
                 if done:
                     report(f"round {done} is answered")
                 if last:
                     return
-                studio.next_round()
                 continue
         except ServerAway as error:
             if not away:
