@@ -130,7 +130,10 @@ def main():
     parser.add_argument("--out", type=Path, help="folder for kmeans.json and .md")
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
-    plan = [(options.pool.stem, jaxal.load(str(options.pool)).X, int(k), ROUNDS) for k in options.clusters.split(",")]
+    plan = [
+        (options.pool.stem, jaxal.load(str(options.pool)).widened().X, int(k), ROUNDS)
+        for k in options.clusters.split(",")
+    ]
     if not options.quick:
         n, k = LARGE
         plan.append(("synthetic 100,000 x 768", synthetic(n)[0], k, 1))

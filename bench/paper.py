@@ -52,7 +52,10 @@ def main():
 
     jax.config.update("jax_enable_compilation_cache", False)
     tasks, dims = (QUICK, [768]) if options.quick else (TASKS, options.dims)
-    real = {"trec6": jaxal.load(str(options.trec6)), "banking77": jaxal.load(str(options.banking77))}
+    real = {
+        "trec6": jaxal.load(str(options.trec6)).widened(),
+        "banking77": jaxal.load(str(options.banking77)).widened(),
+    }
     cells = read(options)
     for dim in dims:
         for task in tasks:

@@ -127,7 +127,7 @@ def classifier(P):
 def compare(options):
     import jaxal
 
-    pool = jaxal.load(str(options.pool))
+    pool = jaxal.load(str(options.pool)).widened()
     rows = []
     for n_labeled in map(int, options.labeled.split(",")):
         state = state_of(pool.X, pool.y, n_labeled, options.batch_size, SEEDS, pool.n_classes)

@@ -104,7 +104,7 @@ def main():
     print(HEADER)
     for name in options.pools:
         name, size = name.rsplit(":", 1)
-        pool = jaxal.load(name)
+        pool = jaxal.load(name).widened()
         picks = labeled_sets(pool, options.seeds, int(size), options.cycles)
         tables[pool.dataset] = along(pool, picks, int(size), options.cycles)
         print("\n".join(line(pool.dataset, way, tables[pool.dataset]) for way in WAYS), flush=True)
