@@ -7,11 +7,14 @@ from types import SimpleNamespace
 import commands
 import jax
 import numpy as np
+import pytest
 from commands import SHORT, call
 from small import QUICK, pool
 
 import jaxal
+from jaxal.errors import StoreError
 from jaxal.experiments import memory
+from jaxal.experiments.folder import note_peak
 from jaxal.reporting.provenance import provenance
 from jaxal.reporting.study import Study
 
@@ -58,6 +61,14 @@ def test_a_folder_keeps_the_largest(tmp_path, monkeypatch):
     run("entropy", 9.0, None)
     assert (tmp_path / "config.json").stat().st_mtime_ns == before, "nothing was run"
     assert provenance(Study(tmp_path))["peak GB"].tolist() == ["process 7.0, device 1.5"]
+
+
+def test_what_becomes_of_the_config_meanwhile(tmp_path):
+    note_peak(tmp_path, {"process": 1.0})
+    assert not list(tmp_path.iterdir()), "it has gone"
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(StoreError, match=r"config\.json is damaged"):
+        note_peak(tmp_path, {"process": 1.0})
 
 
 def test_commands_tell_it(here):

@@ -69,9 +69,14 @@ def settle(folder: Path, config: Config, identity: Mapping[str, str]) -> None:
 
 
 def note_peak(folder: Path, peak: Mapping[str, float | None]) -> None:
-    """Keep the largest peak of memory, see `memory.peak`, of all processes that worked for this folder."""
+    """Keep the largest peak of memory, see `memory.peak`, of all processes that worked for this folder.
+
+    Raises StoreError where config.json has been damaged meanwhile; where it has gone nothing is kept.
+    """
     path = folder / "config.json"
-    config = json.loads(path.read_text())
+    config = _read(path, {})
+    if config is None:
+        return
     known = config.get("peak_memory_gb", {})
     config["peak_memory_gb"] = {name: _larger(known.get(name), value) for name, value in peak.items()}
     _write(path, config)

@@ -34,15 +34,13 @@ def norms(X: Float[np.ndarray, "N D"], *, normalize: bool = False) -> Norms:
     Raises: DataError where distances would overflow.
     Cost: two passes over X.
     """
-    starts = range(0, len(X), _NORM_ROWS)
-
-    dtype = np.result_type(X, np.float32)
+    starts, dtype = range(0, len(X), _NORM_ROWS), np.result_type(X, np.float32)
 
     def part(i):
         return X[i : i + _NORM_ROWS].astype(dtype, copy=False)
 
     with np.errstate(over="ignore", under="ignore"):
-        raw = np.concatenate([np.einsum("nd,nd->n", part(i), part(i)) for i in starts])
+        raw = np.concatenate([np.einsum("nd,nd->n", x, x) for x in map(part, starts)])
     if normalize:
         scale = _inverse_lengths(X, raw)
         raw = (scale > 0).astype(raw.dtype)
