@@ -47,7 +47,8 @@ def test_float64_stays(monkeypatch):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("name", ["X", "X_test"])
-def test_rows_that_are_not_finite_are_named(value, name):
+def test_rows_that_are_not_finite_are_named(value, name, monkeypatch):
+    monkeypatch.setattr("jaxal.data.pool._BLOCK", 5)  # it is not in the first one
     content = dict(zip(("X", "y", "X_test", "y_test"), arrays(), strict=True))
     content[name][17, 2] = content[name][40, 0] = value
     with pytest.raises(DataError, match=rf"^{name} row 17 has a NaN or infinite value"):
