@@ -142,7 +142,7 @@ def test_warnings(tmp_path):
     table.assign(converged=table["cycle"] != 0).to_parquet(tmp_path / "c" / "results.parquet")
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "results.parquet").write_bytes(b"PAR1")
-    told = warnings(Study(tmp_path))
+    told = warnings(Study(tmp_path), {})
     expected = ["d/results.parquet cannot be read", "banking77, nv-embed-v2: the pool is capped to 5,000 rows",
                 "banking77, nv-embed-v2: the model was trained on texts of this task",
                 "sst2, minilm: 5,452 of the task's 67,349 rows are in the pool", "24 of 322 fits did not converge",
@@ -152,7 +152,7 @@ def test_warnings(tmp_path):
     for line, part in zip(told, expected, strict=True):
         assert part in line
     synthetic.write_run(tmp_path / "e" / "x", rng, "mine", "minilm", names, seeds=range(10))
-    assert warnings(Study(tmp_path / "e")) == []
+    assert warnings(Study(tmp_path / "e"), {}) == []
 
 
 def test_the_command_of_a_folder_makes_it_again(tmp_path, monkeypatch):

@@ -41,7 +41,7 @@ def report(folder, out, to, rules, store):
         click.echo(table(curves))
         click.echo(f"\nfigure   {figure}")
     if out is None:
-        _write(folder, to or folder / "report")
+        _write(folder, to or folder / "report", store)
 
 
 def _curves(folder: Path):
@@ -68,7 +68,7 @@ def _rules(folder: Path, curves, dataset: str, root: str | None) -> str:
     return table(regrets(seen))
 
 
-def _write(folder: Path, to: Path) -> None:
+def _write(folder: Path, to: Path, root: str | None) -> None:
     """The page of a study, with a bar while it is made, and where it is."""
     with loading():
         from tqdm import tqdm
@@ -83,7 +83,7 @@ def _write(folder: Path, to: Path) -> None:
             bar.set_description(title, refresh=False)
             bar.update()
 
-        page = write(study, to, done)
+        page = write(study, to, root, done)
     click.echo(f"report   {page}")
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from importlib.resources import files
+from os import PathLike
 from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
@@ -13,17 +14,24 @@ from jaxal.reporting.sections import sections
 from jaxal.reporting.study import UNIT, Study
 
 
-def write(study: Study, out: Path, on_section: Callable[[str, int], object] = lambda title, total: None) -> Path:
+def write(
+    study: Study,
+    out: Path,
+    root: str | PathLike | None = None,
+    on_section: Callable[[str, int], object] = lambda title, total: None,
+) -> Path:
     """Write `report.html`, `figures/` (PNG and SVG) and `tables/` (CSV and LaTeX) into a folder.
 
-    Args: on_section: called with the title of each section that is done, and how many there are.
+    Args:
+        root: of the store that has the study's pools, for what results do not tell: classes, and texts that are twice.
+        on_section: called with the title of each section that is done, and how many there are.
     Returns: the path of the page. Raises StoreError when something cannot be written.
     Cost: seconds to minutes: 5,000 resamples of every curve, and three drawings of every panel.
     """
     for folder in (out / "figures", out / "tables"):
         make_folders(folder)
     done, svgs = [], {}
-    parts = sections(study)
+    parts = sections(study, root)
     for make in parts:
         section = make()
         for item in section.items:

@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from jaxal.data.tasks import TASKS
+from jaxal.reporting import classes
 from jaxal.reporting.study import UNIT, Study
 
 # Models whose list of training data has the task's texts, as their makers give it to MTEB.
@@ -60,9 +61,18 @@ def command(config: Mapping[str, Any]) -> str:
     return " ".join(parts + [f"--set {strategy}.{name}={value}" for strategy, name, value in options])
 
 
-def warnings(study: Study) -> list[str]:
-    """What a reader has to know before believing a number, a sentence each."""
-    return [*study.damaged, *_of_pools(study), *_of_runs(study), *_of_machines(study)]
+def warnings(study: Study, pools: classes.Pools) -> list[str]:
+    """What a reader has to know before believing a number, a sentence each. pools: those at hand."""
+    return [*study.damaged, *_of_pools(study), *_of_texts(pools), *_of_runs(study), *_of_machines(study)]
+
+
+def _of_texts(pools: classes.Pools) -> list[str]:
+    told = []
+    for pool in pools.values():
+        again = classes.duplicates(pool)
+        if again:
+            told.append(f"{pool.dataset}, {pool.model}: {again:,} texts of the test split are in the pool too")
+    return told
 
 
 def _of_pools(study: Study) -> list[str]:

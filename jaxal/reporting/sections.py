@@ -1,13 +1,14 @@
 """What the report says, in order: sections of text, tables and figures, made from a study."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
+from os import PathLike
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from jaxal.reporting import contests, figures, gains, ips_figures
+from jaxal.reporting import classes, contests, figures, gains, ips_figures
 from jaxal.reporting.drawing import Figure
 from jaxal.reporting.provenance import provenance, skewed, warnings
 from jaxal.reporting.study import METHOD, SIZES, UNIT, Sample, Study
@@ -27,17 +28,22 @@ class Section(NamedTuple):
         return self.title.lower().replace(",", "").replace(" ", "-")
 
 
-def sections(study: Study) -> list[Callable[[], Section]]:
-    """What makes each section, in order: to call one takes a while. One without text and items has nothing to say."""
+def sections(study: Study, root: str | PathLike | None = None) -> list[Callable[[], Section]]:
+    """What makes each section, in order: to call one takes a while. One without text and items has nothing to say.
+
+    Args: root: of the store that has the study's pools.
+    """
+    pools = cache(partial(classes.known, study, root))
     if study.runs.empty:
-        return [partial(make, study) for make in (_warnings, _pools, _provenance)]
+        return [partial(_warnings, study, pools), partial(_pools, study), partial(_provenance, study)]
     sample = study.main()
     return [
         partial(_answer, study, sample),
-        partial(_warnings, study),
+        partial(_warnings, study, pools),
         partial(_curves, study, sample),
         partial(_by_task, study, sample),
         partial(_labels, sample),
+        partial(_classes, study, sample, pools),
         partial(_contests, study, sample),
         partial(_certainty, sample),
         partial(_pools, study),
@@ -47,8 +53,8 @@ def sections(study: Study) -> list[Callable[[], Section]]:
     ]
 
 
-def _warnings(study: Study) -> Section:
-    return Section("Warnings", warnings(study) or ["None: nothing in these results asks for one."], [])
+def _warnings(study: Study, pools: Callable[[], classes.Known]) -> Section:
+    return Section("Warnings", warnings(study, pools().pools) or ["None: nothing in these results asks for one."], [])
 
 
 def _answer(study: Study, sample: Sample) -> Section:
@@ -169,6 +175,18 @@ def _labels(sample: Sample) -> Section:
         )
         items.append(Table("speed-up", "Speed-up", caption, factor))
     return Section("Labels saved", [], items)
+
+
+def _classes(study: Study, sample: Sample, pools: Callable[[], classes.Known]) -> Section:
+    table, missing = classes.of_labels(study, sample, pools().pools), pools().missing
+    caption = (
+        "Of all labels at the end of a run, means over seeds. Balance: entropy of the class shares over log C, 1 where "
+        "all classes are as frequent. Rarest class: of the pool; its share. Every class: labels until each has one, "
+        "median over seeds."
+    )
+    items: list[Figure | Table] = [Table("classes", "Classes of the labels", caption, table, {"every_class": 0})]
+    text = f"Not told of {'; '.join(missing)}: the store has no such pool, or another one (`--store` names a store)."
+    return Section("Which classes were labeled", [text] * bool(missing), items * bool(len(table)))
 
 
 def _contests(study: Study, sample: Sample) -> Section:

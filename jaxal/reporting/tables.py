@@ -18,7 +18,9 @@ HEADERS = {
     "subset": "seeds of a subset", "opposite": "opposite verdict, %", "worst": "in the worst setting, %",
     "select_seconds": "selecting, s", "fit_seconds": "fitting, s", "eval_seconds": "evaluating, s", "seconds": "all, s",
     "initial_size": "K0", "ips": "initial pool", "accuracy": "accuracy, %", "mean": "mean difference",
-    "next": "next best",
+    "next": "next best", "balance": "balance of labels", "pool_balance": "of the pool",
+    "rarest": "rarest class, % of labels", "pool_rarest": "% of the pool",
+    "every_class": "every class, labels",
 }  # fmt: skip
 _P = ("p", "p_holm")
 
