@@ -75,14 +75,22 @@ class Browser:
             self.events.append(found)
         return found
 
-    def open(self, path: Path, width: int, scheme: str) -> None:
-        """Load a file in a window so wide, for a reader who prefers `light` or `dark`; forgets earlier events."""
+    def window(self, width: int, scheme: str) -> None:
+        """A window so wide, of a reader who prefers `light` or `dark`."""
         self.ask("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600)
         self.ask("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+
+    def go(self, address: str) -> None:
+        """Load a page; forgets earlier events."""
         self.events.clear()
-        self.ask("Page.navigate", url=path.resolve().as_uri())
+        self.ask("Page.navigate", url=address)
         while not any(event["method"] == "Page.loadEventFired" for event in self.events):
             self._next()
+
+    def open(self, path: Path, width: int, scheme: str) -> None:
+        """Load a file in a window, see `window` and `go`."""
+        self.window(width, scheme)
+        self.go(path.resolve().as_uri())
 
     def evaluate(self, script: str) -> Any:
         """The value of an expression in the page."""
