@@ -57,7 +57,6 @@ __all__ = [
     "read",
     "remove",
     "root",
-    "text_hashes",
     "texts",
     "verify",
     "write_arrays",
@@ -263,13 +262,6 @@ def texts(
 def ids(path: str | os.PathLike, rows: Sequence[int] | np.ndarray | None = None, split: str = "train") -> list[str]:
     """The ids of the given rows (0-based in the split; all without `rows`)."""
     return _cells(path, "id", rows, split)
-
-
-def text_hashes(
-    path: str | os.PathLike, rows: Sequence[int] | np.ndarray | None = None, split: str = "train"
-) -> list[str | None]:
-    """Hashes of the texts of the given rows, also in a pool that keeps no texts; None where there never was one."""
-    return _cells(path, "text_hash", rows, split)
 
 
 def _cells(path: str | os.PathLike, name: str, rows: Sequence[int] | np.ndarray | None, split: str) -> list:

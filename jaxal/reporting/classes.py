@@ -13,6 +13,7 @@ import pandas as pd
 
 from jaxal.data import store
 from jaxal.data.pool import Pool, load
+from jaxal.data.texts import folded
 from jaxal.errors import DataError, StoreError
 from jaxal.experiments import results
 from jaxal.reporting import stats
@@ -47,11 +48,12 @@ def known(study: Study, root: str | PathLike | None) -> Known:
 
 
 def duplicates(pool: Pool) -> int:
-    """How many texts of the test split stand in the pool too, letter by letter; 0 where no text is known."""
+    """How many texts of the test split stand in the pool too, but for case, blanks and signs; 0 without texts."""
     if pool.path is None or pool.X_test is None:
         return 0
-    there = set(store.text_hashes(pool.path, pool.rows)) - {None}
-    return sum(text in there for text in store.text_hashes(pool.path, split="test"))
+    train, test = store.texts(pool.path, pool.rows) or [], store.texts(pool.path, split="test") or []
+    there = set(map(folded, train))
+    return sum(folded(text) in there for text in test)
 
 
 def balance(counts: np.ndarray) -> np.ndarray:

@@ -71,7 +71,10 @@ def _of_texts(pools: classes.Pools) -> list[str]:
     for pool in pools.values():
         again = classes.duplicates(pool)
         if again:
-            told.append(f"{pool.dataset}, {pool.model}: {again:,} texts of the test split are in the pool too")
+            told.append(
+                f"{pool.dataset}, {pool.model}: {again:,} texts of the test split are in the pool too, "
+                "but for case, blanks and signs"
+            )
     return told
 
 

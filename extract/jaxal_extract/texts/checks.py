@@ -1,6 +1,5 @@
 """Warnings about texts and labels, with numbers: what is legal, and yet most often a mistake."""
 
-import re
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
@@ -8,12 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from jaxal.data import store
+from jaxal.data.texts import folded
 from jaxal.errors import StoreError
 from jaxal_extract.texts.splits import Split
 from jaxal_extract.texts.tasks import Task
 
 _UNEVEN = 20  # times as many rows in the largest class as in the smallest
-_SIGNS = re.compile(r"[\W_]+")
 
 
 def of_texts(train: Split, test: Split | None) -> Iterator[str]:
@@ -96,4 +95,4 @@ def _listed(names: list[str]) -> str:
 
 def _normal(texts: Sequence[str]) -> int:
     """A hash: a set of the texts themselves would be as large as they are."""
-    return hash(tuple(_SIGNS.sub("", text.casefold()) or text.strip() for text in texts))
+    return hash(tuple(map(folded, texts)))
