@@ -2,9 +2,9 @@
 
     python bench/stopping.py --results runs/trec6 --pool trec6-minilm.npz [--results ... --pool ...] [--out DIR]
 
-`--results` is a results folder of `jaxal run`, the pool that of it; both may be given several times, in the same order.
-Fits are computed once more from the picks: some 20 s for eight strategies, 5 seeds, 20 cycles of TREC-6, and two
-minutes for Banking77.
+`--results` is a results folder of `jaxal run`, the pool that of it (an .npz file or the folder of a stored one); both
+may be given several times, in the same order. Fits are computed once more from the picks: some 20 s for eight
+strategies, 5 seeds, 20 cycles of TREC-6, and two minutes for Banking77.
 """
 
 import argparse
@@ -32,8 +32,9 @@ def main():
     rows, below = [], ""
     for folder, path in zip(options.results, options.pool, strict=True):
         began = time.perf_counter()
-        seen = replay(folder, jaxal.load(str(path)), on_run=lambda name: print(f"  {name}", flush=True))
-        name = path.name.removesuffix(".npz")
+        pool = jaxal.load(path)
+        seen = replay(folder, pool, on_run=lambda name: print(f"  {name}", flush=True))
+        name = path.stem if path.suffix == ".npz" else f"{pool.dataset}-{pool.model}"
         stops = regrets(seen)
         for (price, rule), found in stops.groupby(["price", "rule"]):
             rows.append({"pool": name, "price": price, "rule": rule, "curves": len(found)})
@@ -46,7 +47,7 @@ def main():
 
 TITLE = """# Stopping rules on stored curves
 
-Made by `bench/stopping.py` from `jaxal run`: 8 strategies, 5 seeds, 20 cycles, on the pools below.
+Made by `bench/stopping.py` from `jaxal run` with 8 strategies and 20 cycles, on the pools below.
 The price is how many labels one point of accuracy is worth. Each curve has a cycle that is the cheapest at that price;
 the regret is what stopping where the rule said cost beyond it, in labels. A rule that never fires labels everything.
 Labels and accuracy are those of the stop minus those of the cheapest cycle; all are means over the curves. `curve`
