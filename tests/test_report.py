@@ -10,7 +10,7 @@ import pytest
 import synthetic
 from commands import call, refused
 
-from jaxal.reporting.provenance import command, warnings
+from jaxal.reporting.provenance import command, provenance, warnings
 from jaxal.reporting.study import Study
 from jaxal.reporting.tables import Table
 
@@ -153,6 +153,17 @@ def test_warnings(tmp_path):
         assert part in line
     synthetic.write_run(tmp_path / "e" / "x", rng, "mine", "minilm", names, seeds=range(10))
     assert warnings(Study(tmp_path / "e"), {}) == []
+
+
+@pytest.mark.parametrize(
+    ("peak", "told"),
+    [({"process": 1.5, "device": None}, "process 1.5"), ({"process": 2, "device": 3}, "process 2, device 3"),
+     (None, "?"), ({}, "?"), ([1.5], "?"), ("much", "?")],
+)  # fmt: skip
+def test_peak_memory_of_a_folder(tmp_path, peak, told):
+    """Of an earlier version, or edited by hand: it is not known then."""
+    synthetic.write_run(tmp_path, np.random.default_rng(0), "mine", "minilm", ["random"], peak_memory_gb=peak)
+    assert provenance(Study(tmp_path))["peak GB"].tolist() == [told]
 
 
 def test_the_command_of_a_folder_makes_it_again(tmp_path, monkeypatch):

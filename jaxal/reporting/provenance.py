@@ -39,7 +39,9 @@ def provenance(study: Study) -> pd.DataFrame:
 
 def _peak(config: Mapping[str, Any]) -> str:
     """The most memory that a process of a folder held, and that of its device where that is another one."""
-    peak = config.get("peak_memory_gb") or {}
+    peak = config.get("peak_memory_gb")
+    if not isinstance(peak, dict):  # of an earlier version, or edited
+        return "?"
     return ", ".join(f"{name} {value}" for name, value in peak.items() if value is not None) or "?"
 
 
