@@ -155,6 +155,17 @@ def test_warnings(tmp_path):
     assert warnings(Study(tmp_path / "e"), {}) == []
 
 
+def test_models_of_a_dataset_share_a_warning(tmp_path):
+    rng = np.random.default_rng(0)
+    for dataset, model, size in (("a", "x", 50), ("a", "y", 50), ("a", "z", 60), ("b", "x", 50)):
+        folder = tmp_path / f"{dataset}{model}"
+        synthetic.write_run(folder, rng, dataset, model, ["random"], pool_size=size, seeds=range(10))
+    assert warnings(Study(tmp_path), {}) == [
+        "a, x, y: the pool is capped to 50 rows", "a, z: the pool is capped to 60 rows",
+        "b, x: the pool is capped to 50 rows",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("peak", "told"),
     [({"process": 1.5, "device": None}, "process 1.5"), ({"process": 2, "device": 3}, "process 2, device 3"),

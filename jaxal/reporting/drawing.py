@@ -15,6 +15,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from jaxal.reporting.stats import Interval
 from jaxal.reporting.study import Sample
@@ -109,6 +110,12 @@ def _for_page(svg: bytes, name: str, title: str) -> str:
     return re.sub(
         r'<svg [^>]*viewBox="([^"]*)"[^>]*>', rf'<svg viewBox="\1" role="img" aria-label="{label}">', text, count=1
     )
+
+
+def cycles(axes: Axes) -> None:
+    """Cycles along the x-axis."""
+    axes.set_xlabel("cycle")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def colors(names: Sequence[str], baseline: str) -> dict[str, str]:

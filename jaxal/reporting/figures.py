@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 
 from jaxal.reporting import contests, gains, stats
-from jaxal.reporting.drawing import FAINT, INK, MARKS, Figure, Panel, band, by_unit, colors, n_seeds
+from jaxal.reporting.drawing import FAINT, INK, MARKS, Figure, Panel, band, by_unit, colors, cycles, n_seeds
 from jaxal.reporting.study import Sample
 
 _RATES = LinearSegmentedColormap.from_list("rates", ["#D55E00", "#f3f3f3", "#0072B2"])
@@ -112,7 +112,8 @@ def top_by_cycle(samples: Mapping[str, Sample]) -> Figure:
         for i, strategy in enumerate(sample.strategies):
             line = {"marker": MARKS[i % len(MARKS)], "markersize": 3}
             axes.plot(table["cycle"], table[strategy], color=palette[strategy], **line)
-        axes.set(xlabel="cycle", ylabel="settings at the top, %", ylim=(-3, 103))
+        axes.set(ylabel="settings at the top, %", ylim=(-3, 103))
+        cycles(axes)
 
     first = next(iter(samples.values()))
     palette = colors(first.strategies, first.baseline)
@@ -175,7 +176,8 @@ def critical_differences(names: Sequence[str], ranking: stats.Ranking) -> Figure
     half = (len(names) + 1) // 2
 
     def draw(axes: Axes) -> None:
-        axes.set(xlim=(0.8, len(names) + 0.2), ylim=(-half - 0.6, 2))
+        beside = 0.55 * len(names)  # a quarter of the width for names, left and right
+        axes.set(xlim=(0.7 - beside, len(names) + 0.3 + beside), ylim=(-half - 0.6, 2))
         axes.set_axis_off()
         axes.plot([1, len(names)], [0, 0], color=INK, linewidth=0.8)
         for rank in range(1, len(names) + 1):
@@ -184,9 +186,9 @@ def critical_differences(names: Sequence[str], ranking: stats.Ranking) -> Figure
         for i, best in enumerate(order):
             left, rank = i < half, float(ranking.ranks[best])
             y = -1.0 - (i if left else len(names) - 1 - i)
-            end = 0.85 if left else len(names) + 0.15
+            end, gap = (0.7, -0.1) if left else (len(names) + 0.3, 0.1)
             axes.plot([rank, rank, end], [0, y, y], color=FAINT, linewidth=0.8)
-            axes.text(end, y + 0.08, f"{names[best]} {rank:.2f}", ha="left" if left else "right", va="bottom")
+            axes.text(end + gap, y, f"{names[best]} {rank:.2f}", ha="right" if left else "left", va="center")
         for i, (low, high) in enumerate(stats.cliques(ranking.ranks, ranking.critical)):
             y = -0.18 - 0.2 * i
             axes.plot([low - 0.03, high + 0.03], [y, y], color=INK, linewidth=2.5)

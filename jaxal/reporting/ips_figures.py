@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from jaxal.reporting import contests, gains, stats
-from jaxal.reporting.drawing import INK, MARKS, Figure, Panel, band, by_unit, colors, n_seeds
+from jaxal.reporting.drawing import INK, MARKS, Figure, Panel, band, by_unit, colors, cycles, n_seeds
 from jaxal.reporting.study import BASELINE, Sample
 
 
@@ -22,14 +22,16 @@ def by_cycle(sample: Sample, other: Sample, ips: str) -> tuple[Figure, Figure]:
         length = min(group.shape[1] for group in groups)
         axes.axhline(0, color=INK, linewidth=0.8)
         band(axes, range(length), stats.mean([g[:, :length] for g in groups]), palette[strategy])
-        axes.set(xlabel="cycle", ylabel="points")
+        axes.set(ylabel="points")
+        cycles(axes)
 
     def by_setting(axes: Axes, unit: gains.Unit) -> None:
         axes.axhline(0, color=INK, linewidth=0.8)
         for name, place, d in found:
             if place == unit:
                 axes.plot(range(d.shape[1]), d.mean(axis=0), color=palette[name])
-        axes.set(xlabel="cycle", ylabel="points")
+        axes.set(ylabel="points")
+        cycles(axes)
 
     names, units = list(dict.fromkeys(name for name, _, _ in found)), list(dict.fromkeys(u for _, u, _ in found))
     what, name = f"Accuracy with initial pools of {ips}, the same seed", f"ips-{ips.replace(' ', '-')}"

@@ -1,6 +1,6 @@
 """Where the numbers come from, and what a reader has to be warned of."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import pandas as pd
@@ -68,34 +68,44 @@ def warnings(study: Study, pools: classes.Pools) -> list[str]:
     return [*study.damaged, *_of_pools(study), *_of_texts(pools), *_of_runs(study), *_of_machines(study)]
 
 
+def _by_dataset(told: Iterable[tuple[str, str, str]]) -> list[str]:
+    """(dataset, model, what) as sentences: models of a dataset of which the same is told share one."""
+    models: dict[tuple[str, str], list[str]] = {}
+    for dataset, model, what in told:
+        models.setdefault((dataset, what), []).append(model)
+    return [f"{', '.join([dataset, *names])}: {what}" for (dataset, what), names in models.items()]
+
+
 def _of_texts(pools: classes.Pools) -> list[str]:
-    told = []
-    for pool in pools.values():
-        again = classes.duplicates(pool)
-        if again:
-            told.append(
-                f"{pool.dataset}, {pool.model}: {again:,} texts of the test split are in the pool too, "
-                "but for case, blanks and signs"
-            )
-    return told
+    again = {pool: classes.duplicates(pool) for pool in pools.values()}
+    return _by_dataset(
+        (pool.dataset, pool.model, f"{n:,} texts of the test split are in the pool too, but for case, blanks and signs")
+        for pool, n in again.items()
+        if n
+    )
 
 
 def _of_pools(study: Study) -> list[str]:
     told = []
     for (dataset, model), here in pd.concat([study.runs, study.pools]).groupby(UNIT):
-        rows, task, what = here["pool_size"].max(), TASKS.get(str(dataset)), f"{dataset}, {model}"
         known = [c for c in study.configs.values() if (c.get("dataset"), c.get("model")) == (dataset, model)]
-        caps = sorted({c["pool_size"] for c in known if c.get("pool_size") is not None})
-        if caps:
-            told.append(f"{what}: the pool is capped to {', '.join(f'{cap:,}' for cap in caps)} rows")
-        elif task is not None and rows < task.n_train:
-            told.append(f"{what}: {rows:,} of the task's {task.n_train:,} rows are in the pool")
-        if any(name in str(model).lower() for name in TRAINED_ON.get(str(dataset), ())):
-            told.append(f"{what}: the model was trained on texts of this task, as its makers say")
-        pools = here.groupby("pool_size")["pool"].nunique().max()  # a cap makes another pool of the same
-        if pools > 1:
-            told.append(f"{what}: {pools} different pools have this name; each is compared with itself only")
-    return told
+        told += [(str(dataset), str(model), what) for what in _of_pool(str(dataset), str(model), here, known)]
+    return _by_dataset(told)
+
+
+def _of_pool(dataset: str, model: str, rows: pd.DataFrame, known: list[dict[str, Any]]) -> Iterator[str]:
+    """What is odd about a pool, of its rows of the results and its config.json."""
+    size, task = rows["pool_size"].max(), TASKS.get(dataset)
+    caps = sorted({config["pool_size"] for config in known if config.get("pool_size") is not None})
+    if caps:
+        yield f"the pool is capped to {', '.join(f'{cap:,}' for cap in caps)} rows"
+    elif task is not None and size < task.n_train:
+        yield f"{size:,} of the task's {task.n_train:,} rows are in the pool"
+    if any(name in model.lower() for name in TRAINED_ON.get(dataset, ())):
+        yield "the model was trained on texts of this task, as its makers say"
+    pools = rows.groupby("pool_size")["pool"].nunique().max()  # a cap makes another pool of the same
+    if pools > 1:
+        yield f"{pools} different pools have this name; each is compared with itself only"
 
 
 def _of_runs(study: Study) -> list[str]:
@@ -118,9 +128,8 @@ def _of_runs(study: Study) -> list[str]:
         told.append(
             f"{lacking} of {len(sample.units) * len(sample.strategies)} (dataset, model, strategy) were not run"
         )
-    for unit in skewed(study):
-        told.append(f"{', '.join(unit)}: classes are skewed, read balanced accuracy and macro-F1 beside accuracy")
-    return told
+    apart = "classes are skewed, read balanced accuracy and macro-F1 beside accuracy"
+    return told + _by_dataset((*unit, apart) for unit in skewed(study))
 
 
 def skewed(study: Study) -> list[tuple[str, str]]:

@@ -184,7 +184,8 @@ def _classes(study: Study, sample: Sample, pools: Callable[[], classes.Known]) -
         "all classes are as frequent. Rarest class: of the pool; its share. Every class: labels until each has one, "
         "median over seeds."
     )
-    items: list[Figure | Table] = [Table("classes", "Classes of the labels", caption, table, {"every_class": 0})]
+    digits = {"every_class": 0, "balance": 3, "pool_balance": 3}
+    items: list[Figure | Table] = [Table("classes", "Classes of the labels", caption, table, digits)]
     text = f"Not told of {'; '.join(missing)}: the store has no such pool, or another one (`--store` names a store)."
     return Section("Which classes were labeled", [text] * bool(missing), items * bool(len(table)))
 
