@@ -145,8 +145,9 @@ def test_rates_are_found_again():
     measured = []
     for about in (Sizes("a", "b", 40, 10, 5, 2), Sizes("a", "c", 400, 20, 9, 4)):
         rows = [
-            {"strategy": name, "pool_size": about.n_rows, "batch_size": 4, "cycle": cycle, "n_labeled": 4 + 4 * cycle,
-             "seeds_in_block": 2} for name in ("random", "margin") for _ in range(2) for cycle in range(4)
+            {"strategy": name, "variant": "official", "pool_size": about.n_rows, "batch_size": 4, "cycle": cycle,
+             "n_labeled": 4 + 4 * cycle, "seeds_in_block": 2}
+            for name in ("random", "margin") for _ in range(2) for cycle in range(4)
         ]  # fmt: skip
         for row in rows:
             kinds = {"fit": "fit", "eval": "eval", "select": row["strategy"]}

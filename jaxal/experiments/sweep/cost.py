@@ -10,10 +10,13 @@ import pandas as pd
 from jaxal.data.sizes import Sizes
 from jaxal.experiments.sweep.plan import Group, Plan, Run, batch_size
 
-# Seconds for 1e9 units of work (`_work`) on two CPU cores, from bench/results/suite-banking77-minilm.json; `fitted` of
-# a sweep's own tables takes their place where it has any. Work of one's own strategies counts as margin's.
-RATES = {"fit": 0.36, "eval": 0.022, "random": 92, "margin": 0.012, "entropy": 0.013, "badge": 0.012, "coreset": 0.010,
-         "typiclust": 0.037, "probcover": 0.55, "dropquery": 0.26}  # fmt: skip
+# Seconds for 1e9 units of work (`_work`) on two CPU cores, `fitted` to nine pools of scripts/reproduce, D = 50 to 512,
+# C = 2 to 77; they give each pool's time within a factor of 2. Those of a sweep's own tables take their place where
+# there are any. Work of one's own strategies counts as margin's.
+RATES = {"fit": 1.2, "eval": 0.049, "random": 21, "margin": 0.048, "entropy": 0.052, "badge": 0.012, "coreset": 0.016,
+         "typiclust": 0.48, "probcover": 1.1, "dropquery": 0.53}  # fmt: skip
+_FIT_CLASSES = 10  # what a fit does beside its products, as so many classes more
+_LLOYD = 0.3  # of the distances that the official mini-batches compute for as many clusters, with bounds
 _PICK = {"badge": 8e6, "coreset": 3e6}  # units that a pick costs, whatever the pool
 _GRAPH = 2e-11  # seconds for each of the N^2 D products of ProbCover's graph, once a pool
 _START, _COMPILE = 6.0, 3.0  # seconds: of a process and the classifier's programs, and of a strategy's, compiled anew
@@ -27,21 +30,23 @@ class Cost(NamedTuple):
     bytes: float
 
 
-def _work(name: str, sizes: Sizes, labeled: np.ndarray, batch: int) -> np.ndarray:
+def _work(name: str, sizes: Sizes, labeled: np.ndarray, batch: int, variant: str = "official") -> np.ndarray:
     """Units of work of one seed's step with so many labeled rows: `fit`, `eval`, or the query of a strategy.
 
     Args: labeled: (T,) L at each step: after the query for a fit, before it for a query. Returns: (T,) float64.
     """
     _, _, n, m, dim, n_classes = sizes
     scores = float(n) * dim * n_classes
+    clusters = labeled + batch
     units = {
-        "fit": labeled * float(dim * n_classes),
+        "fit": labeled * float(dim * (n_classes + _FIT_CLASSES)),
         "eval": float(m) * dim * n_classes,
         "random": float(n),
         "badge": scores + _PICK["badge"] * batch,
         "coreset": float(n) * dim + _PICK["coreset"] * batch,
-        "typiclust": float(n) * dim * (labeled + batch),
+        "typiclust": float(n) * dim * (np.minimum(clusters, 500) if variant == "official" else _LLOYD * clusters),
         "probcover": float(n) * batch,
+        "dropquery": float(n) * dim * batch,  # its k-means costs more than its predictions
     }
     return np.broadcast_to(units.get(name, scores), np.shape(labeled))
 
@@ -54,7 +59,7 @@ def fitted(measured: Iterable[tuple[Sizes, pd.DataFrame]]) -> dict[str, float]:
     seconds: dict[str, float] = defaultdict(float)
     units: dict[str, float] = defaultdict(float)
     for sizes, table in measured:
-        for _, rows in table.groupby(["strategy", "pool_size", "batch_size"], sort=False):
+        for _, rows in table.groupby(["strategy", "variant", "pool_size", "batch_size"], sort=False):
             first = rows.iloc[0]
             name, batch = str(first["strategy"]), int(first["batch_size"])
             capped = sizes._replace(n_rows=int(first["pool_size"]))
@@ -63,7 +68,7 @@ def fitted(measured: Iterable[tuple[Sizes, pd.DataFrame]]) -> dict[str, float]:
                 labeled = of["n_labeled"].to_numpy(float) - batch * (column == "select")
                 # seconds are of a whole block of seeds, and stand in the row of each
                 seconds[kind] += float((of[f"{column}_seconds"] / of["seeds_in_block"]).sum())
-                units[kind] += float(_work(kind, capped, labeled, batch).sum())
+                units[kind] += float(_work(kind, capped, labeled, batch, first["variant"]).sum())
     return {kind: 1e9 * seconds[kind] / units[kind] for kind in units if units[kind] > 0}
 
 
@@ -93,7 +98,9 @@ def _seconds(group: Group, run: Run, name: str, rates: Mapping[str, float]) -> f
     after = batch * np.arange(1, run.cycles + 2)
     kinds = (("fit", after), ("eval", after), (run.settings["ips"], after[:1] * 0), (name, after[:-1]))
     rate = RATES | dict(rates)
-    return sum(rate.get(k, rate["margin"]) / 1e9 * float(_work(k, sizes, labeled, batch).sum()) for k, labeled in kinds)
+    variant = run.settings["variant"]
+    units = ((kind, float(_work(kind, sizes, labeled, batch, variant).sum())) for kind, labeled in kinds)
+    return sum(rate.get(kind, rate["margin"]) / 1e9 * work for kind, work in units)
 
 
 def _bytes(group: Group, run: Run, n_seeds: int) -> float:
