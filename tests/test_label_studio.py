@@ -15,7 +15,7 @@ from fake_label_studio import TOKEN, served
 from small import arrays, jaxal_command
 
 import jaxal
-from jaxal.data import files
+from jaxal.data import files, store
 from jaxal.labeling import studio as studios
 from jaxal.labeling.create import create
 from jaxal.labeling.label_studio import KEY, LabelStudio
@@ -37,8 +37,8 @@ def project(here):
     return create(here / "p", jaxal.load("toy"), batch_size=6, strategy="margin", cold_start="random")
 
 
-def truth(task):
-    return NAMES[Y[task["data"]["row"]]]
+def truth(task, y=Y):
+    return NAMES[y[task["data"]["row"]]]
 
 
 @pytest.fixture
@@ -263,7 +263,7 @@ def test_a_hundred_kills(here, server, monkeypatch):
     in_the_end(project, server, asked)
 
 
-def in_the_end(project, server, asked):
+def in_the_end(project, server, asked, y=Y):
     """Everything that was chosen is on the server once, and everything that was answered in the log once."""
     with project.locked():
         studios.connect(project, LabelStudio(server.url), None, create=True).sync(pytest.fail)
@@ -271,14 +271,18 @@ def in_the_end(project, server, asked):
         assert len(server.projects) == 1
         assert len(rows) == len(set(rows)), "a task was pushed twice"
         assert sorted(rows) == sorted(project.rounds)
-        assert {row: word.label for row, word in project.words.items()} == {row: NAMES[Y[row]] for row in asked}
+        assert {row: word.label for row, word in project.words.items()} == {row: NAMES[y[row]] for row in asked}
         assert len(project.lines) == len(asked) == len(set(asked))
         assert len(asked) > 6
 
 
 @pytest.mark.parametrize("kills", [int(os.environ.get("JAXAL_KILLS", "2"))])
-def test_killed_at_any_moment(here, project, server, cache, kills):
-    """An annotator answers without a pause while the loop is killed again and again."""
+def test_killed_at_any_moment(here, server, cache, kills):
+    """An annotator answers without a pause while the loop is killed again and again; the pool lasts for all kills."""
+    X, y, *_ = arrays(n=max(120, 40 * kills))
+    about = {"class_names": NAMES, "settings": {}, "texts": [f"text {row}" for row in range(len(X))]}
+    path = store.write_arrays(here / "large" / "made", X, y, dataset="large", model="made", **about)
+    project = create(here / "p", jaxal.load(path), batch_size=6, strategy="margin", cold_start="random")
     env = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(cache)}
     command = jaxal_command("label", "studio", "p", "--url", server.url, "--create", "--every", "0", "--open", "2")
     given, end, rng = {}, threading.Event(), random.Random(0)
@@ -288,7 +292,7 @@ def test_killed_at_any_moment(here, project, server, cache, kills):
             with server.lock:
                 task = server.next(1)
                 if task is not None:
-                    server.annotate(task["id"], truth(task))
+                    server.annotate(task["id"], truth(task, y))
                     assert given.setdefault(task["data"]["row"], task["id"]) == task["id"], "asked twice"
             time.sleep(0.1)
 
@@ -309,7 +313,7 @@ def test_killed_at_any_moment(here, project, server, cache, kills):
     finally:
         end.set()
         thread.join()
-    in_the_end(project, server, list(given))
+    in_the_end(project, server, list(given), y)
 
 
 def test_ctrl_c(here, project, server, cache):
