@@ -47,7 +47,7 @@ def main():
 
 TITLE = """# Stopping rules on stored curves
 
-Made by `bench/stopping.py` from `jaxal run` with 8 strategies and 20 cycles, on the pools below.
+Made by `bench/stopping.py` from `jaxal run` with 8 strategies, 10 seeds and 20 cycles, on the pools below.
 The price is how many labels one point of accuracy is worth. Each curve has a cycle that is the cheapest at that price;
 the regret is what stopping where the rule said cost beyond it, in labels. A rule that never fires labels everything.
 Labels and accuracy are those of the stop minus those of the cheapest cycle; all are means over the curves. `curve`
