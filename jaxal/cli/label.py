@@ -159,7 +159,7 @@ def export(project, format_, out, log):
 @click.option("--url", envvar="LABEL_STUDIO_URL", help="Of the server [default: $LABEL_STUDIO_URL, or the last one].")
 @click.option("--project", "number", type=int, help="Its project [default: the last one].")
 @click.option("--create", is_flag=True, help="Make the server's project, unless there is one already.")
-@click.option("--every", type=float, default=2.0, show_default=True, help="Seconds between two looks at the server.")
+@click.option("--every", type=float, default=1.0, show_default=True, help="Seconds between two looks at the server.")
 @click.option("--open", "most_open", type=int, default=5, show_default=True, help="Open tasks at which more come.")
 @click.option("--rounds", type=int, help="End when so many rounds are answered [default: go on until Ctrl-C].")
 def studio(project, url, number, create, every, most_open, rounds):

@@ -4,7 +4,8 @@ Results folders hold row numbers; labels and texts stand in the store. A pool is
 that the results name.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from os import PathLike
 from typing import NamedTuple
 
@@ -19,32 +20,45 @@ from jaxal.experiments import results
 from jaxal.reporting import stats
 from jaxal.reporting.study import UNIT, Sample, Study, matching
 
-Pools = dict[str, Pool]  # by fingerprint
+
+class Facts(NamedTuple):
+    """What the report tells of a pool; its embeddings are not kept, since a study may have many pools."""
+
+    dataset: str
+    model: str
+    y: np.ndarray  # (N,) labels, -1 where unlabeled
+    rows: np.ndarray  # (N,) row numbers in the original pool
+    n_classes: int
+    duplicates: int  # texts of the test split that stand in the pool too
 
 
 class Known(NamedTuple):
-    """The pools of a study that are at hand, and a sentence on each that is not."""
+    """The pools of a study that are at hand, by fingerprint, and the names of those that are not."""
 
-    pools: Pools
+    pools: dict[str, Facts]
     missing: list[str]
 
 
 def known(study: Study, root: str | PathLike | None) -> Known:
     """The pools of a study's main setting, from the store at `root`. Reads each pool and hashes it: seconds."""
     rows = study.main().rows if len(study.runs) else study.pools
-    found, missing = Known({}, []), []
+    found = Known({}, [])
     for (dataset, model), here in rows.groupby(UNIT):
-        wanted, sizes = set(here["pool"]), sorted(set(here["pool_size"]))
-        try:
+        wanted = set(here["pool"])
+        with suppress(DataError, StoreError):  # not there, or damaged: then it is missing
             pool = load(str(dataset), str(model), root)
-        except (DataError, StoreError):
-            missing.append(f"{dataset}, {model}")
-            continue
-        capped = {of.fingerprint: of for of in map(pool.cap, sizes)}
-        found.pools.update({mark: of for mark, of in capped.items() if mark in wanted})
-        if not wanted <= set(capped):
-            missing.append(f"{dataset}, {model}")
-    return found._replace(missing=missing)
+            for size in sorted(set(here["pool_size"])):
+                capped = pool.cap(size)
+                if capped.y is not None and capped.fingerprint in wanted:
+                    found.pools[capped.fingerprint] = _facts(capped, capped.y)
+        if not wanted <= set(found.pools):
+            found.missing.append(f"{dataset}, {model}")
+    return found
+
+
+def _facts(pool: Pool, y: np.ndarray) -> Facts:
+    rows = np.arange(len(y)) if pool.rows is None else pool.rows
+    return Facts(pool.dataset, pool.model, y, rows, pool.n_classes, duplicates(pool))
 
 
 def duplicates(pool: Pool) -> int:
@@ -65,7 +79,7 @@ def balance(counts: np.ndarray) -> np.ndarray:
     return -(shares * np.log(np.where(shares > 0, shares, 1))).sum(axis=-1) / np.log(max(counts.shape[-1], 2))
 
 
-def of_labels(study: Study, sample: Sample, pools: Pools) -> pd.DataFrame:
+def of_labels(study: Study, sample: Sample, pools: Mapping[str, Facts]) -> pd.DataFrame:
     """Which classes each strategy has labeled, a row a (dataset, model, strategy) whose pool is known.
 
     balance: of all labels at the end of the run, see `balance`; with its interval over seeds. rarest: the share of the
@@ -92,7 +106,7 @@ def of_labels(study: Study, sample: Sample, pools: Pools) -> pd.DataFrame:
 
 
 def _labels(
-    study: Study, sample: Sample, pools: Pools
+    study: Study, sample: Sample, pools: Mapping[str, Facts]
 ) -> Iterator[tuple[tuple[str, str], str, np.ndarray, np.ndarray]]:
     """(dataset, model), strategy, class counts (C,) of its pool, and classes (S, L) in the order of labeling."""
     runs = sample.rows[[*UNIT, "strategy", "pool", "run_id", "seed"]].drop_duplicates()
@@ -100,25 +114,20 @@ def _labels(
     folders = [folder for folder, config in study.configs.items() if config.get("pool") in pools]
     if not folders:
         return
-    picks = pd.concat([results.read(folder).picks for folder in folders])
+    wanted = set(runs["run_id"])
+    picks = pd.concat([of[of["run_id"].isin(wanted)] for folder in folders if len(of := results.read(folder).picks)])
     picks = picks.drop_duplicates(["run_id", "seed", "cycle", "order"]).sort_values(["seed", "cycle", "order"])
+    by_run = dict(tuple(picks.groupby("run_id")))
     for unit in sample.units:
         for strategy in sample.strategies:
             here = matching(runs, dict(zip([*UNIT, "strategy"], [*unit, strategy], strict=True)))
             if here.empty:
                 continue
             pool = pools[here["pool"].iloc[0]]
-            assert pool.y is not None  # no run without labels
-            rows = np.stack([of["row"].to_numpy() for _, of in here.merge(picks).groupby("seed")])
-            known = pool.y if pool.rows is None else _spread(pool.y, pool.rows)
-            yield unit, strategy, np.bincount(pool.y[pool.y >= 0], minlength=pool.n_classes), known[rows]
-
-
-def _spread(y: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Labels of a capped pool by the row of the original pool; -1 for those that it left out."""
-    known = np.full(rows.max() + 1, -1, y.dtype)
-    known[rows] = y
-    return known
+            of_runs = here.merge(pd.concat([by_run[run] for run in here["run_id"].unique()]))
+            rows = np.stack([of["row"].to_numpy() for _, of in of_runs.groupby("seed")])
+            classes = pool.y[np.searchsorted(pool.rows, rows)]  # a cap keeps rows in order
+            yield unit, strategy, np.bincount(pool.y[pool.y >= 0], minlength=pool.n_classes), classes
 
 
 def _complete(labels: np.ndarray, classes: np.ndarray) -> float:

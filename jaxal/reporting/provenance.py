@@ -63,7 +63,7 @@ def command(config: Mapping[str, Any]) -> str:
     return " ".join(parts + [f"--set {strategy}.{name}={value}" for strategy, name, value in options])
 
 
-def warnings(study: Study, pools: classes.Pools) -> list[str]:
+def warnings(study: Study, pools: Mapping[str, classes.Facts]) -> list[str]:
     """What a reader has to know before believing a number, a sentence each. pools: those at hand."""
     return [*study.damaged, *_of_pools(study), *_of_texts(pools), *_of_runs(study), *_of_machines(study)]
 
@@ -76,12 +76,10 @@ def _by_dataset(told: Iterable[tuple[str, str, str]]) -> list[str]:
     return [f"{', '.join([dataset, *names])}: {what}" for (dataset, what), names in models.items()]
 
 
-def _of_texts(pools: classes.Pools) -> list[str]:
-    again = {pool: classes.duplicates(pool) for pool in pools.values()}
+def _of_texts(pools: Mapping[str, classes.Facts]) -> list[str]:
+    again = "texts of the test split are in the pool too, but for case, blanks and signs"
     return _by_dataset(
-        (pool.dataset, pool.model, f"{n:,} texts of the test split are in the pool too, but for case, blanks and signs")
-        for pool, n in again.items()
-        if n
+        (pool.dataset, pool.model, f"{n:,} {again}") for pool in pools.values() if (n := pool.duplicates)
     )
 
 

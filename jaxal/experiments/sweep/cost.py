@@ -16,6 +16,7 @@ from jaxal.experiments.sweep.plan import Group, Plan, Run, batch_size
 RATES = {"fit": 1.2, "eval": 0.049, "random": 21, "margin": 0.048, "entropy": 0.052, "badge": 0.012, "coreset": 0.016,
          "typiclust": 0.48, "probcover": 1.1, "dropquery": 0.53}  # fmt: skip
 _FIT_CLASSES = 10  # what a fit does beside its products, as so many classes more
+_MOST_CLUSTERS = 500  # of TypiClust's official k-means
 _LLOYD = 0.3  # of the distances that the official mini-batches compute for as many clusters, with bounds
 _PICK = {"badge": 8e6, "coreset": 3e6}  # units that a pick costs, whatever the pool
 _GRAPH = 2e-11  # seconds for each of the N^2 D products of ProbCover's graph, once a pool
@@ -44,7 +45,9 @@ def _work(name: str, sizes: Sizes, labeled: np.ndarray, batch: int, variant: str
         "random": float(n),
         "badge": scores + _PICK["badge"] * batch,
         "coreset": float(n) * dim + _PICK["coreset"] * batch,
-        "typiclust": float(n) * dim * (np.minimum(clusters, 500) if variant == "official" else _LLOYD * clusters),
+        "typiclust": float(n)
+        * dim
+        * (np.minimum(clusters, _MOST_CLUSTERS) if variant == "official" else _LLOYD * clusters),
         "probcover": float(n) * batch,
         "dropquery": float(n) * dim * batch,  # its k-means costs more than its predictions
     }
