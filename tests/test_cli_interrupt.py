@@ -46,6 +46,20 @@ def test_ctrl_c_while_something_is_imported(here, world, cache, module, verb):
     assert not Path("out").exists()
 
 
+@pytest.mark.parametrize("part", ["Command.parse_args", "Context.exit"])
+def test_ctrl_c_while_click_reads_the_command_line_or_ends(here, world, cache, part):
+    first = f"""
+import click, os, signal
+def interrupted(*arguments, before=click.{part}):
+    {INTERRUPT}
+    before(*arguments)
+click.{part} = interrupted
+import jaxal.cli
+"""
+    result = in_process(["query", "-d", world / "p.npz", "-b", 5], cache, first=first)
+    assert (result.returncode, result.stderr.splitlines(keepends=True)[-1]) == (130, LINE)
+
+
 @pytest.mark.parametrize("seconds", [0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8])
 def test_ctrl_c_after_a_while(here, world, cache, seconds):
     """A real process, a real signal. It may be done by then when the machine is fast."""

@@ -95,6 +95,14 @@ def test_texts_that_are_in_both_splits(study, known, root):
     )
 
 
+def test_texts_of_one_split_only(tmp_path):
+    X, y, *test = arrays()
+    names = {"dataset": "half", "model": "made", "class_names": list(map(str, range(y.max() + 1))), "settings": {}}
+    texts = [f"text {i}" for i in range(len(X))]
+    store.write_arrays(tmp_path / "half" / "made", X, y, *test, texts=texts, **names)
+    assert classes.duplicates(jaxal.load("half", "made", tmp_path)) == 0
+
+
 def test_the_page(root, tmp_path):
     assert call("report", root, "--store", root / "store", "--to", tmp_path).exit_code == 0
     page = (tmp_path / "report.html").read_text()

@@ -15,4 +15,5 @@ def main(*arguments, **settings):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with loading():
         from jaxal.cli.group import group
-    return group.main(*arguments, **settings)
+
+        return group.main(*arguments, **settings)

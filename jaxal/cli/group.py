@@ -14,6 +14,7 @@ from jaxal import __version__
 from jaxal.cli.audit import audit
 from jaxal.cli.compare import compare
 from jaxal.cli.fit import fit, predict
+from jaxal.cli.interrupt import interruptible
 from jaxal.cli.ips import ips
 from jaxal.cli.label import label
 from jaxal.cli.pools import extract, list_
@@ -30,7 +31,8 @@ class _Verbs(click.Group):
 
     def invoke(self, ctx):
         try:
-            return super().invoke(ctx)
+            with interruptible():  # click would answer a KeyboardInterrupt outside of it with a word of its own
+                return super().invoke(ctx)
         except click.BadParameter as error:
             _fail(ConfigError(error.format_message()))
         except (JaxalError, KeyboardInterrupt) as error:

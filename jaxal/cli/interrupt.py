@@ -10,7 +10,7 @@ from jaxal.errors import outcome
 
 @contextmanager
 def loading():
-    """For imports that take long: Ctrl-C ends the process at once, with the one line and exit code of an interrupt.
+    """For imports, which take long: Ctrl-C ends the process at once, with the one line and exit code of an interrupt.
 
     A KeyboardInterrupt in the middle of an import would be shown as a traceback or lost: Python's import system and
     compiled modules run code whose errors are printed and ignored. Nothing has to be put in order yet.
@@ -24,6 +24,19 @@ def loading():
         yield
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextmanager
+def interruptible():
+    """Within `loading`: a part that ends in order, by KeyboardInterrupt."""
+    if signal.getsignal(signal.SIGINT) is not _end:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, _end)
 
 
 @contextmanager

@@ -252,10 +252,11 @@ def verify(path: str | os.PathLike) -> None:
     check_hashes(path, about)
 
 
-def texts(
-    path: str | os.PathLike, rows: Sequence[int] | np.ndarray | None = None, split: str = "train"
-) -> list[str] | None:
-    """The texts of the given rows (0-based in the split; all without `rows`), None for a pool stored without texts."""
+def texts(path: str | os.PathLike, rows: Sequence[int] | np.ndarray | None = None, split: str = "train") -> list | None:
+    """The texts of the given rows (0-based in the split; all without `rows`), None for a pool stored without texts.
+
+    Where only one split was stored with texts, each of the other's is None.
+    """
     return _cells(path, "text", rows, split) if manifest(path)["texts"] else None
 
 

@@ -66,8 +66,8 @@ def duplicates(pool: Pool) -> int:
     if pool.path is None or pool.X_test is None:
         return 0
     train, test = store.texts(pool.path, pool.rows) or [], store.texts(pool.path, split="test") or []
-    there = set(map(folded, train))
-    return sum(folded(text) in there for text in test)
+    there = {folded(text) for text in train if text is not None}
+    return sum(text is not None and folded(text) in there for text in test)
 
 
 def balance(counts: np.ndarray) -> np.ndarray:
