@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import tiny_bert
 
+from jaxal.numerics import programs
+
 ROOT = Path(__file__).parents[1]
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -29,6 +31,9 @@ jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 for _signal in (signal.SIGINT, signal.SIGHUP):
     if signal.getsignal(_signal) == signal.SIG_IGN:
         signal.signal(_signal, signal.default_int_handler if _signal == signal.SIGINT else signal.SIG_DFL)
+
+# Commands that tests run in this process keep no programs: those of functions that a test has changed would be found.
+KEEP, programs.keep = programs.keep, lambda folder: None
 
 ROWS = 8  # of a tiny block: pools of the tests have many, and the last one overlaps the one before it
 TINY = {
@@ -120,7 +125,8 @@ def count_traces(monkeypatch):
             traces.append(name)
             return function(*arguments, **keywords)
 
-        monkeypatch.setattr(module, name, jax.jit(counted, static_argnames=statics))
+        for attribute in {name, f"_kept_{name}"} & set(vars(module)):
+            monkeypatch.setattr(module, attribute, jax.jit(counted, static_argnames=statics))
         return traces
 
     return count

@@ -18,6 +18,11 @@ def start_jax() -> None:
         jax.config.update("jax_compilation_cache_dir", str(platformdirs.user_cache_path("jaxal", False) / "xla"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    folder = _cache_folder()
+    if folder and "://" not in folder and jax.config.values["jax_enable_compilation_cache"]:
+        from jaxal.numerics import programs
+
+        programs.keep(Path(folder) / "programs")
     if "" not in sys.path:
         sys.path.append("")  # last: a random.py or queue.py here must not take the place of Python's own
     warnings.showwarning = partial(_show_warning, warnings.showwarning)

@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from jaxal.data import npz, store
 from jaxal.data.format import aligned_empty
@@ -260,6 +259,8 @@ def _labels(labels, n: int, what: str) -> np.ndarray:
     """Labels of n rows, (n,) integers or strings."""
     labels = _native(np.asarray(labels))
     if labels.dtype == object:  # a column of pandas
+        import pandas as pd  # here, since it takes a quarter of a second
+
         kind = pd.api.types.infer_dtype(labels.ravel(), skipna=False)
         labels = labels.astype({"string": str, "integer": np.int64}.get(kind, object))
     if labels.ndim != 1 or labels.dtype.kind not in "iubU":
@@ -276,9 +277,12 @@ def _unlabeled(labels: np.ndarray) -> np.ndarray:
 def _encode(labels: np.ndarray, names, given: bool, what: str) -> np.ndarray:
     """Class numbers (N,) int32 of labels, -1 where there is none. Integers are positions in names that were given."""
     known = f"is not among the {len(names)} classes" if given else "no row of train has"
-    if given and labels.dtype.kind != "U":
-        names = np.arange(len(names))
-    codes = pd.Index(names).get_indexer(pd.Index(labels)).astype(np.int32)
+    names = np.arange(len(names)) if given and labels.dtype.kind != "U" else np.asarray(names)
+    codes = np.full(len(labels), -1, np.int32)
+    if len(names):
+        order = np.argsort(names, kind="stable")
+        nearest = order[np.searchsorted(names, labels, sorter=order).clip(max=len(names) - 1)]
+        codes = np.where(names[nearest] == labels, nearest, -1).astype(np.int32)
     bad = (codes < 0) & ~_unlabeled(labels)
     if bad.any():
         row = int(np.argmax(bad))

@@ -15,9 +15,9 @@ from jaxal.data.pool import Pool
 from jaxal.errors import StrategyError
 from jaxal.experiments.metrics import evaluate
 from jaxal.experiments.timing import stopwatch
-from jaxal.numerics import logreg, threefry
+from jaxal.numerics import logreg, programs, threefry
 from jaxal.numerics.blocks import to_device
-from jaxal.strategies import State, Strategy, check_picks
+from jaxal.strategies import State, Strategy, check_picks, own
 
 TRACING_ERRORS = (jax.errors.JAXTypeError, jax.errors.JAXIndexError)
 
@@ -77,7 +77,7 @@ def problem(pool: Pool, C: float, warm_start: bool, most_labeled: int) -> Proble
 
 def prepare(strategy: Strategy, pool: Pool) -> Any:
     """What a strategy computes once a pool. Its key is the pool's, the same whatever the seeds."""
-    return strategy.prepare(pool, _pool_key())
+    return strategy.prepare(pool, _kept_pool_key())
 
 
 def start(problem: Problem, ips: Strategy, aux: Any, seeds: Sequence[int], size: int, name: str) -> Position:
@@ -123,7 +123,7 @@ def cycle(
         y, most = problem.y[rows], problem.most_labeled
         fitted = jax.block_until_ready(logreg.fit_rows(problem.X, rows, y, init=init, C=problem.C, most=most))
     with stopwatch() as evaluation:
-        metrics = evaluate(np.asarray(logreg.predict(fitted.params, problem.X_test)), problem.y_test, problem.n_classes)
+        metrics = evaluate(np.asarray(_kept_predict(fitted.params, problem.X_test)), problem.y_test, problem.n_classes)
     seconds = (fit.seconds, select.seconds, evaluation.seconds)
     measured = (*metrics.T, *seconds, fitted.iterations, fitted.converged)
     return Position(
@@ -170,7 +170,7 @@ def _reveal(labels: jax.Array, rows: np.ndarray, y: np.ndarray) -> jax.Array:
 
 def keys(seeds: Sequence[int], cycle: int, purpose: int = SELECT) -> jax.Array:
     """One key a seed, (S,), by (seed, cycle, purpose) alone: whatever else was drawn or is run beside it."""
-    return _keys(np.asarray(seeds, np.uint32), cycle, purpose)
+    return _kept_keys(np.asarray(seeds, np.uint32), cycle, purpose)
 
 
 @jax.jit
@@ -181,6 +181,11 @@ def _pool_key():
 @jax.jit
 def _keys(seeds, cycle, purpose):
     return jax.vmap(lambda s: jax.random.fold_in(jax.random.fold_in(threefry.key(s), cycle), purpose))(seeds)
+
+
+_kept_predict = programs.Kept(logreg.predict, "predict")
+_kept_pool_key = programs.Kept(_pool_key, "pool key")
+_kept_keys = programs.Kept(_keys, "keys")
 
 
 def carry_shapes(strategy: Strategy, aux: Any, state: State) -> Any:
@@ -199,4 +204,8 @@ def carry_shapes(strategy: Strategy, aux: Any, state: State) -> Any:
 @cache
 def compiled(strategy: Strategy) -> Callable:
     """A strategy's `select`, compiled once however many runs use it."""
-    return strategy.select if strategy.host else jax.jit(strategy.select)
+    name = own(strategy)
+    if strategy.host:
+        return strategy.select
+    jitted = jax.jit(strategy.select)
+    return jitted if name is None else programs.Kept(jitted, name)

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from jaxal.data import store
 from jaxal.errors import DataError, unknown
+from jaxal.labeling.labels import rows_by_id
 from jaxal.labeling.log import Line
 from jaxal.labeling.project import Project
 from jaxal.labeling.rounds import ids_of, now
@@ -118,7 +118,4 @@ def _index(project: Project) -> dict[str, int]:
     path = project.pool().path
     if path is None:
         return {str(row): row for row in range(len(project.pool().X))}
-    ids = pd.Index(store.ids(path))
-    if not ids.is_unique:
-        raise DataError(f"the pool has the id '{ids[ids.duplicated()][0]}' twice: name rows by number, in `row`")
-    return {id_: row for row, id_ in enumerate(ids)}
+    return rows_by_id(path, "name rows by number, in `row`")

@@ -62,11 +62,13 @@ def _begins_as_json(path: Path) -> bool:
 
 
 def _csv(path: Path) -> list[tuple[str, Record]]:
-    table = read_csv(path)
-    if "label" not in table or not {"row", "id"} & set(table):
-        raise DataError(f"{path} needs the columns label and row (or id); it has {', '.join(map(str, table.columns))}")
-    lines = zip(table.index, table.to_dict("records"), strict=True)
-    return [(f"{path} line {line}", {str(k): v for k, v in record.items() if v != ""}) for line, record in lines]
+    columns, lines = read_csv(path)
+    if "label" not in columns or not {"row", "id"} & set(columns):
+        raise DataError(f"{path} needs the columns label and row (or id); it has {', '.join(columns)}")
+    return [
+        (f"{path} line {line}", {name: cells[i] for name, cells in columns.items() if cells[i] != ""})
+        for i, line in enumerate(lines)
+    ]
 
 
 def _json(path: Path) -> list[tuple[str, Record]]:

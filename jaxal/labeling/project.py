@@ -15,10 +15,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from jaxal.data import pool as pools
 from jaxal.data.files import atomic_write, locked, remove_temporaries
@@ -26,6 +25,9 @@ from jaxal.data.pool import Pool
 from jaxal.errors import DataError, unknown
 from jaxal.labeling import log
 from jaxal.labeling.log import Line, Word
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FORMAT = 1
 SETTINGS, BATCHES = "project.json", "batches"
@@ -140,23 +142,29 @@ class Project:
         """Row -> its round and place in it, of every row that was chosen."""
         return {row: (b.round, i) for b in self.batches() for i, row in enumerate(b.rows.tolist())}
 
-    def labels(self) -> pd.DataFrame:
+    def labels(self) -> "pd.DataFrame":
         """A line for each labeled row: row, id, label, code, annotator, seconds, time, round, annotators, agreement.
 
         By round and pick order; rows that no batch holds come first, as they were labeled. `code` is the class number;
         annotator, seconds and time are those of the line that decides; agreement is the share of the annotators who
         skipped it not that gave this label.
         """
-        counts = [word for word in self.words.values() if word.label is not None]
-        counts.sort(key=lambda word: self.rounds.get(word.line.row, (0, 0)))
+        import pandas as pd  # here, since it takes a quarter of a second, which most commands do without
+
         codes = {name: code for code, name in enumerate(self.settings.classes)}
-        table = pd.DataFrame([_record(word, codes) for word in counts], columns=[*_LABELS])
+        table = pd.DataFrame([_record(word, codes) for word in self._labeled], columns=[*_LABELS])
         return table.astype(_LABELS)
 
     def labeled(self) -> tuple[np.ndarray, np.ndarray]:
         """Rows (L,) int64 and class numbers (L,) int64, in the order of `labels`: what a classifier is fitted on."""
-        table = self.labels()
-        return table["row"].to_numpy(np.int64), table["code"].to_numpy(np.int64)
+        codes = {name: code for code, name in enumerate(self.settings.classes)}
+        rows = [word.line.row for word in self._labeled]
+        return np.array(rows, np.int64), np.array([codes[str(word.line.label)] for word in self._labeled], np.int64)
+
+    @property
+    def _labeled(self) -> list[Word]:
+        words = [word for word in self.words.values() if word.label is not None]
+        return sorted(words, key=lambda word: self.rounds.get(word.line.row, (0, 0)))
 
     def waiting(self) -> list[int]:
         """The rows of all rounds, in pick order, that were neither labeled nor skipped."""

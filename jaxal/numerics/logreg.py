@@ -25,7 +25,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 from jaxtyping import Float, Integer, Shaped
 
-from jaxal.numerics import blocks, lbfgs, softmax
+from jaxal.numerics import blocks, lbfgs, programs, softmax
 from jaxal.numerics.arrays import bucket, capacity, einsum
 from jaxal.numerics.line_search import Step, line_search
 
@@ -58,7 +58,10 @@ def zeros(n_seeds: int, n_classes: int, dim: int, dtype) -> Params:
     return Params(jax.device_put(W), jax.device_put(b))
 
 
-@partial(jax.jit, static_argnames=("tol", "max_iter", "intercept", "vmapped"))
+_STATIC = ("tol", "max_iter", "intercept", "vmapped")
+
+
+@partial(jax.jit, static_argnames=_STATIC)
 def fit(
     X: Float[Array, "N D"],
     rows: Integer[Array | np.ndarray, "S L"],
@@ -135,7 +138,10 @@ def fit_rows(
     padding = ((0, 0), (0, capacity(n, most) - n))
     weight = np.ones(rows.shape, X.dtype) if weight is None else weight
     rows, y, weight = (np.pad(a, padding) for a in (rows, y, weight))
-    return fit(X, rows, y, weight=weight, count=np.int32(bucket(n)), **options)
+    return _kept_fit(X, rows, y, weight=weight, count=np.int32(bucket(n)), **options)
+
+
+_kept_fit = programs.Kept(fit, "fit", _STATIC)
 
 
 class _State(NamedTuple):

@@ -5,7 +5,7 @@ from types import ModuleType
 
 from jaxal.strategies.checks import check_picks
 from jaxal.strategies.interface import State, Strategy, by_logits, per_seed, pick_best
-from jaxal.strategies.registry import IPS, STRATEGIES, make, names, register
+from jaxal.strategies.registry import IPS, STRATEGIES, make, names, own, register
 
 __all__ = [
     "IPS",
@@ -16,6 +16,7 @@ __all__ = [
     "check_picks",
     "make",
     "names",
+    "own",
     "per_seed",
     "pick_best",
     "register",

@@ -36,6 +36,7 @@ IPS = ("random", "coreset", "typiclust", "probcover")
 
 _registered: dict[str, Callable[..., Strategy]] = {}
 _made: dict[tuple, Strategy] = {}
+_own: dict[Strategy, str] = {}
 
 
 def register(name: str, strategy: Callable | Strategy) -> None:
@@ -73,7 +74,14 @@ def make(name: str, variant: str = "official", options: Mapping[str, Any] | None
         return factory(variant=variant, **options)
     if not known_before:
         _made[key] = factory(variant=variant, **options)
+        if name in STRATEGIES:
+            _own[_made[key]] = repr((name, variant, sorted(options.items())))
     return _made[key]
+
+
+def own(strategy: Strategy) -> str | None:
+    """Which of jaxal's own `make` made this, with its variant and options; None for somebody else's."""
+    return _own.get(strategy)
 
 
 def _checked(name: str, options) -> dict[str, Any]:

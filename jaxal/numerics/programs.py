@@ -1,0 +1,160 @@
+"""Compiled programs that are kept on disk and found again without tracing.
+
+JAX's compilation cache goes by the lowered program, so that every process traces and lowers anew: 1.0 of the 2.0 s of
+a query by badge for which all is compiled; here it is .2. In exchange a name must say all that tracing depends on:
+jaxal's code, JAX's settings, versions, processor, shapes. So it serves what jaxal's commands run of jaxal's own. The
+library, and strategies of somebody else's, go through `jax.jit`.
+"""
+
+import hashlib
+import os
+import pickle
+import platform
+import re
+import stat
+import sys
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import cache, cached_property, wraps
+from importlib.metadata import version
+from pathlib import Path
+
+import jax
+import jax.monitoring
+from jax import tree
+from jax.experimental import serialize_executable
+
+from jaxal.data.files import atomic_write
+from jaxal.errors import StoreError
+
+_folder: Path | None = None
+
+
+def keep(folder: Path) -> None:
+    """Keep programs in `folder` from now on, unless others can write there: programs are code."""
+    global _folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        about = folder.stat()
+    except OSError:  # the next process compiles again
+        return
+    if not hasattr(os, "getuid") or (about.st_uid == os.getuid() and not about.st_mode & stat.S_IWOTH):
+        _folder = folder
+
+
+class Kept:
+    """A function of `jax.jit` that also keeps its programs where `keep` says, if anywhere.
+
+    Args: name: which function of jaxal's it is, and all that it closes over. static: names of its static arguments,
+        which are given by keyword.
+    Cost: some 40 microseconds a call, and 50 ms for a program from the disk, which count as compiling. On accelerators
+        nothing is kept: it was not tried there.
+    """
+
+    def __init__(self, jitted: Callable, name: str, static: Sequence[str] = ()):
+        self._jitted, self._name, self._static = jitted, name, static
+        self._programs: dict[tuple, Callable] = {}
+
+    def __call__(self, *arguments, **options):
+        """What the function returns."""
+        if not _keeping():
+            return self._jitted(*arguments, **options)
+        call = _Call(self._name, self._static, arguments, options)
+        if call.kind not in self._programs:
+            loaded = _load(call)
+            if loaded is not None:
+                with suppress(jax.errors.JaxRuntimeError):  # that a part of it is missing shows when it runs
+                    result = jax.block_until_ready(loaded(*arguments, **call.options))
+                    self._programs[call.kind] = loaded
+                    return result
+            self._programs[call.kind] = _compile(self._jitted.__wrapped__, call)
+        return self._programs[call.kind](*arguments, **call.options)
+
+
+def _keeping() -> bool:
+    return _folder is not None and jax.default_backend() == "cpu"
+
+
+class _Call:
+    """Arguments of a kept function, and which program serves all that are alike."""
+
+    def __init__(self, name: str, static: Sequence[str], arguments: tuple, options: dict):
+        self.name, self.static, self.arguments = name, static, arguments
+        self.fixed = {key: options[key] for key in static if key in options}
+        self.options = {key: value for key, value in options.items() if key not in self.fixed}
+        leaves, self.structure = tree.flatten((arguments, self.options))
+        self.kind = (self.structure, *map(_kind, leaves), *self.fixed.items(), _x64())
+
+    @cached_property
+    def path(self) -> Path:
+        """The file of the program; its name is the digest of all that the program depends on."""
+        assert _folder is not None
+        settings = sorted((name, str(value)) for name, value in jax.config.values.items())
+        backend = jax.devices()[0].client.platform_version
+        known = [self.name, *map(str, self.kind), settings, backend, *_surroundings()]
+        return _folder / f"{hashlib.sha256(repr(known).encode()).hexdigest()}.program"
+
+
+def _x64() -> bool:
+    return jax.config.jax_enable_x64  # pyright: ignore[reportAttributeAccessIssue]  (JAX declares it nowhere)
+
+
+def _kind(leaf) -> tuple:
+    if not hasattr(leaf, "dtype"):
+        return (type(leaf).__name__,)
+    return leaf.shape, str(leaf.dtype), getattr(leaf, "weak_type", False)
+
+
+def _load(call: _Call) -> Callable | None:
+    """The program for a call from its file; None where there is none, or a damaged one."""
+    began = time.perf_counter()
+    with suppress(Exception):  # whatever is wrong with it, it is made again
+        content = call.path.read_bytes()
+        if hashlib.sha256(content[32:]).digest() == content[:32]:
+            program, result = pickle.loads(content[32:])
+            loaded = serialize_executable.deserialize_and_load(program, call.structure, tree.structure(result))
+            seconds = time.perf_counter() - began
+            jax.monitoring.record_event_duration_secs("/jax/core/compile/kept_program_duration", seconds)
+            return loaded
+    return None
+
+
+def _compile(function: Callable, call: _Call) -> Callable:
+    """Compile for a call, and write the file.
+
+    The name is one that JAX's cache has never seen: what comes from there cannot be written a second time.
+    """
+    renamed = wraps(function)(lambda *arguments, **options: function(*arguments, **options))
+    renamed.__name__ = f"{getattr(function, '__name__', 'program')}_{uuid.uuid4().hex}"
+    jitted = jax.jit(renamed, static_argnames=call.static)
+    compiled = jitted.lower(*call.arguments, **call.options, **call.fixed).compile()
+    program, _, structure = serialize_executable.serialize(compiled)
+    # A structure cannot be pickled where it has classes of our own; something that has it can.
+    content = pickle.dumps((program, tree.unflatten(structure, range(structure.num_leaves))))
+    with suppress(OSError, StoreError):  # no space, no permission: the next process compiles again
+        atomic_write(call.path, hashlib.sha256(content).digest() + content)
+    return compiled
+
+
+@cache
+def _surroundings() -> list[str]:
+    """What stays the same as long as a process runs: the code, versions, the processor."""
+    code = hashlib.sha256()
+    root = Path(__file__).parents[1]
+    for path in sorted(root.rglob("*.py")):
+        code.update(f"{path.relative_to(root)}\n".encode() + path.read_bytes())
+    versions = [sys.version, *map(version, ("jax", "jaxlib", "numpy"))]
+    flags = [f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith("XLA_")]
+    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    return [code.hexdigest(), *versions, *flags, str(len(cores)), platform.platform(), _processor()]
+
+
+def _processor() -> str:
+    """Its model and the instructions that it has."""
+    with suppress(OSError):
+        told = re.findall(r"^(?:model name|flags|Features|CPU part)\s*:.*", Path("/proc/cpuinfo").read_text(), re.M)
+        if told:
+            return "\n".join(sorted(set(told)))
+    return platform.processor()
