@@ -10,7 +10,7 @@ import numpy as np
 from jax import lax
 
 from jaxal.errors import ConfigError
-from jaxal.numerics import blocks, distances, logreg, neighbors
+from jaxal.numerics import blocks, distances, logreg, neighbors, programs
 from jaxal.numerics.arrays import bucket, index_if, lowest_index, split_each, tie_breaks, true_indices
 from jaxal.numerics.kmeans import kmeans
 from jaxal.strategies.interface import Strategy, check_setting
@@ -51,7 +51,7 @@ def dropquery(variant="official", n_masks: int | None = None):
 
     def select(keys, aux, carry, state):
         cluster_keys, state, disagreeing, candidates, size = uncertain(keys, state)
-        rows, scores = _spread(cluster_keys, aux, state, disagreeing, candidates, size, rule)
+        rows, scores = _kept_spread(cluster_keys, aux, state, disagreeing, candidates, size=size, rule=rule)
         return rows, scores, carry
 
     def utilities(keys, aux, state, rows):
@@ -165,6 +165,9 @@ def _spread(keys, aux, state, disagreeing, candidates, size, rule):
     rows = lax.map(one, (fill_keys, rows, valid, found.labels, found.squared, found.centers))
     scores = jnp.take_along_axis(disagreeing, rows, axis=1).astype(state.X.dtype) / rule.n_masks
     return rows, scores
+
+
+_kept_spread = programs.Kept(_spread, "dropquery", ("size", "rule"))
 
 
 def _clusters(keys, points, candidates, n_clusters, size):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from jaxal.numerics import distances, neighbors, threefry
+from jaxal.numerics import distances, neighbors, programs, threefry
 from jaxal.numerics.arrays import capacity, index_if, split_each, tie_breaks
 from jaxal.numerics.kmeans import kmeans
 from jaxal.strategies.interface import Strategy, check_setting
@@ -65,7 +65,9 @@ def typiclust(variant="official", k: int | None = None):
         if not official:
             carry = Carry(jnp.where(carry.known, carry.keys, keys), jnp.ones_like(carry.known))
         cluster_keys = keys if official else carry.keys
-        rows, scores = _select(keys, cluster_keys, aux, state, *_size(state, official), rule)
+        clusters, max_clusters, batch = _size(state, official)
+        options = {"max_clusters": max_clusters, "batch": batch, "rule": rule}
+        rows, scores = _kept_select(keys, cluster_keys, aux, state, clusters, **options)
         return rows, scores, carry
 
     def utilities(keys, aux, state, rows):
@@ -85,7 +87,10 @@ def _size(state, official: bool):
     return clusters, min(capacity(clusters, state.most_labeled), most), None if lloyd else _MINI_BATCH
 
 
-@partial(jax.jit, static_argnames=("max_clusters", "batch", "rule"))
+_STATIC = ("max_clusters", "batch", "rule")
+
+
+@partial(jax.jit, static_argnames=_STATIC)
 def _select(keys, cluster_keys, aux, state, clusters, max_clusters, batch, rule):
     points = distances.Points(state.X, aux)
     labels = _labels(cluster_keys, points, state, clusters, max_clusters, batch)
@@ -106,7 +111,10 @@ def _labels(keys, points, state, clusters, max_clusters, batch):
     return kmeans(cluster_keys, points, rows, valid, clusters, max_clusters=max_clusters, batch=batch).labels
 
 
-@partial(jax.jit, static_argnames=("max_clusters", "batch", "rule"))
+_kept_select = programs.Kept(_select, "typiclust", _STATIC)
+
+
+@partial(jax.jit, static_argnames=_STATIC)
 def _utilities(keys, aux, state, rows, clusters, max_clusters, batch, rule):
     """The typicality of what is left of the cluster that is picked from; of all other rows -inf.
 
