@@ -125,7 +125,7 @@ def count_traces(monkeypatch):
             traces.append(name)
             return function(*arguments, **keywords)
 
-        for attribute in {name, f"_kept_{name}"} & set(vars(module)):
+        for attribute in {name, f"_kept_{name.strip('_')}"} & set(vars(module)):
             monkeypatch.setattr(module, attribute, jax.jit(counted, static_argnames=statics))
         return traces
 
