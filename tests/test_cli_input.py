@@ -113,13 +113,14 @@ def test_what_cannot_be_written_is_said_before_any_work(here, monkeypatch, argum
     ("text", "message"),
     [
         ("row,label\n0,5,1\n", "labels.csv cannot be read as CSV: "),
-        ("row,label\n1,no\n0,5,1\n", "line 3 has 3 cells, the first line 2"),
+        ("row,label\n1,no\n0,5,1\n", "labels.csv cannot be read as CSV: line 3: 3 cells, the first line has 2"),
         ("row,label,label\n1,no,yes\n", "labels.csv has the column label twice"),
         ("row,row,label\n1,2,yes\n", "labels.csv has the column row twice"),
         ("text,row,label\n\"a\nb\",1,no\n\nc,x,no\n", "labels.csv line 5: 'x' is no row number"),
         ("row,label\n\n\n7,\n", "labels.csv line 4 has no label"),
         ("row,label\n" + DIGITS + ",no\n", "is no row number"),
-        ("row,label\n1,\"no\n", "labels.csv cannot be read as CSV: "),
+        ("row,label\n1,\"no\n2,yes\n", "labels.csv cannot be read as CSV: line 2: unexpected end of data"),
+        ("row,label\n1,no\n2,\"yes\" \n", "labels.csv cannot be read as CSV: line 3: ',' expected after '\"'"),
         ("\0", "labels.csv "),
     ],
 )  # fmt: skip
@@ -137,6 +138,7 @@ def test_compressed_labels_that_are_broken(here):
         for broken in (packed[:-20], packed[:3], b"", text, packed[:20] + b"\xff" * 20 + packed[40:]):
             Path(name).write_bytes(broken)
             assert f"{name} cannot be read as CSV" in refused("query", "-d", "toy", "-l", name)
+    assert "unpack it first (.gz, .bz2, .xz are read as they are)" in refused("query", "-d", "toy", "-l", "l.csv.zip")
     Path("folder.csv").mkdir()
     assert "folder.csv cannot be read as CSV" in refused("query", "-d", "toy", "-l", "folder.csv")
     assert "cannot be read as CSV" in refused("query", "-d", "toy", "-l", "n" * 300)

@@ -33,8 +33,8 @@ INTERRUPT = "os.kill(os.getpid(), signal.SIGINT)"
 @pytest.mark.parametrize(
     ("module", "verb"),
     [
-        *((module, "query") for module in ("click", "jaxal.cli.run", "jax", "numpy", "pandas", "jaxal.labeling.query")),
-        *((module, verb) for verb in ("run", "ips") for module in ("jax", "jaxal.numerics.logreg")),
+        *((module, "query") for module in ("click", "jaxal.cli.run", "jax", "numpy", "jaxal.labeling.query")),
+        *((module, verb) for verb in ("run", "ips") for module in ("jax", "pandas", "jaxal.numerics.logreg")),
         ("jaxal.reporting.curves", "report"),
         ("jaxal.data.store", "list"),
     ],
@@ -77,6 +77,12 @@ def test_ctrl_c_after_a_while(here, world, cache, seconds):
     else:
         assert (process.returncode, errors) == (130, LINE)
         assert list(Path().iterdir()) == []
+
+
+def test_ctrl_c_where_nobody_reads_what_it_says(here, world, cache):
+    closed = "import os\nread, write = os.pipe()\nos.close(read)\nos.dup2(write, 2)\n"
+    first = closed + AT_IMPORT.format(module="jax", action=INTERRUPT)
+    assert in_process(["query", "-d", world / "p.npz", "-b", 5], cache, first=first).returncode == 130
 
 
 def test_an_interrupt_that_the_caller_ignores_stays_ignored(here, world, cache):

@@ -239,6 +239,9 @@ def test_either_byte_order_is_the_same_pool(order):
 def test_labels_beyond_32_bits_are_refused_or_numbered_but_never_wrapped():
     X = np.zeros((3, 2))
     assert Pool(X, [2**40, 0, 2**40 + 1]).y.tolist() == [1, 0, 2]
+    near = [2**53, 2**53 + 1, 2**53]  # one float64
+    both = Pool(X, np.array(near, np.uint64), X, np.array(near[::-1]))
+    assert (both.y.tolist(), both.y_test.tolist()) == ([0, 1, 0], [0, 1, 0])
     with pytest.raises(DataError, match=f"y row 1 has the label '{2**40}', which is not among the 2 classes"):
         Pool(X, [0, 2**40, 1], class_names=["a", "b"])
     with pytest.raises(DataError, match=f"y row 0 has the label '{2**64 - 1}'"):

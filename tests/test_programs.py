@@ -3,6 +3,7 @@
 import hashlib
 import os
 import pickle
+import time
 from typing import NamedTuple
 
 import commands
@@ -59,6 +60,11 @@ def test_it_is_traced_once_for_all_processes(folder):
     assert second.traced == 2
 
 
+def test_static_arguments_are_told_apart_by_type_too(folder):
+    kept = programs.Kept(jax.jit(lambda x, *, s: x + int(isinstance(s, float)), static_argnames="s"), "f", ["s"])
+    assert [float(kept(np.float32(1), s=s)) for s in (1, 1.0, 1)] == [1, 2, 1]
+
+
 def test_nothing_is_kept_unless_it_is_said_where(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert programs._folder is None
@@ -92,7 +98,7 @@ SURROUNDINGS = {
     "another function": lambda patch: None,
     "a setting of JAX": lambda patch: jax.config.update("jax_default_matmul_precision", "high"),
     "a flag of XLA": lambda patch: patch.setenv("XLA_FLAGS", "--xla_dump_to="),
-    "jaxal's code": lambda patch: patch.setattr(programs, "__file__", pickle.__file__),
+    "jaxal's code": lambda patch: patch.setattr(programs, "_code", "other"),
     "a version": lambda patch: patch.setattr(programs, "version", lambda name: "9.9"),
     "the processor": lambda patch: patch.setattr(programs, "_processor", lambda: "another"),
     "cores": lambda patch: patch.setattr(os, "sched_getaffinity", lambda pid: range(77)),
@@ -196,22 +202,80 @@ def test_a_folder_that_cannot_be_written_to(folder, tmp_path, monkeypatch):
 @pytest.mark.skipif(not hasattr(os, "getuid"), reason="Windows has no owners and modes of this kind")
 def test_a_folder_that_others_can_write_to_is_not_used(tmp_path, monkeypatch):
     monkeypatch.setattr(programs, "_folder", None)
-    tmp_path.chmod(0o777)
-    KEEP(tmp_path)
-    assert programs._folder is None
+    for mode in (0o777, 0o770, 0o707):
+        tmp_path.chmod(mode)
+        KEEP(tmp_path)
+        assert programs._folder is None
     tmp_path.chmod(0o700)
     monkeypatch.setattr(os, "getuid", lambda: -5)
     KEEP(tmp_path)
     assert programs._folder is None
 
 
-@pytest.mark.parametrize("setting", ["JAX_COMPILATION_CACHE_DIR=", "JAX_ENABLE_COMPILATION_CACHE=false"])
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """Where jaxal's code is, as far as `programs` knows."""
+    root = tmp_path / "package"
+    (root / "numerics").mkdir(parents=True)
+    (root / "numerics" / "programs.py").write_text("as it was")
+    monkeypatch.setattr(programs, "__file__", str(root / "numerics" / "programs.py"))
+    monkeypatch.setattr(programs, "_folder", None)
+    monkeypatch.setattr(programs, "_code", None)
+    return root
+
+
+def test_code_that_changed_since_the_process_began_is_not_kept(package, tmp_path, monkeypatch):
+    KEEP(tmp_path / "programs")
+    assert programs._folder is None, "it is younger than this process"
+    monkeypatch.setattr(programs, "_began", lambda: time.time() + 1)
+    KEEP(tmp_path / "programs")
+    assert programs._folder is not None
+    Counted("f")()
+    (package / "other.py").write_text("new")
+    Counted("g")()
+    assert len(list((tmp_path / "programs").iterdir())) == 1, "g was traced from code that is there no longer"
+    KEEP(tmp_path / "programs")  # another process
+    again = Counted("f")
+    again()
+    assert again.traced == 1
+
+
+def test_code_in_no_files_is_not_kept(package, tmp_path, monkeypatch):
+    monkeypatch.setattr(programs, "_began", lambda: time.time() + 1)
+    (package / "numerics" / "programs.py").rename(package / "numerics" / "programs.pyc")
+    KEEP(tmp_path / "programs")
+    assert programs._folder is None
+
+
+def test_when_this_process_began():
+    assert time.time() - 24 * 3600 < programs._began() <= time.time() - time.process_time() / (os.cpu_count() or 1)
+
+
+@pytest.mark.parametrize(
+    "setting", ["JAX_COMPILATION_CACHE_DIR=", "JAX_ENABLE_COMPILATION_CACHE=false", "JAX_DISABLE_JIT=true"]
+)
 def test_who_wants_no_cache_gets_none(here, world, tmp_path, monkeypatch, setting):
     monkeypatch.setenv(*setting.split("="))
     folder = "" if "DIR" in setting else tmp_path / "cache"
     result = in_process(["query", "-d", world / "p.npz", "-b", 5], folder)
     assert result.returncode == 0, result.stderr
     assert list(here.rglob("*.program")) == []
+
+
+def test_what_cannot_be_written_is_compiled_all_the_same(folder):
+    kept = programs.Kept(jax.jit(lambda x: jax.pure_callback(lambda a: a + 1, x, x)), "f")
+    assert float(kept(np.float32(1))) == float(kept(np.float32(1))) == 2
+    assert list(folder.iterdir()) == []
+
+
+def test_the_cache_of_jax_holds_no_second_copy(folder, tmp_path):
+    before = jax.config.values["jax_compilation_cache_dir"]
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path / "jax"))
+    try:
+        Counted()()
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
+    assert [path.name for path in tmp_path.rglob("*f_*")] == []
 
 
 def test_an_error_while_tracing_is_raised(folder):

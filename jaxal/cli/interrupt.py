@@ -51,5 +51,7 @@ def on_term(action):
 
 def _end(*_) -> None:
     code, line = outcome(KeyboardInterrupt())
-    os.write(2, f"{line}\n".encode())
-    os._exit(code)
+    try:
+        os.write(2, f"{line}\n".encode())
+    finally:  # also where nobody reads it
+        os._exit(code)

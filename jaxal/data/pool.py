@@ -277,12 +277,10 @@ def _unlabeled(labels: np.ndarray) -> np.ndarray:
 def _encode(labels: np.ndarray, names, given: bool, what: str) -> np.ndarray:
     """Class numbers (N,) int32 of labels, -1 where there is none. Integers are positions in names that were given."""
     known = f"is not among the {len(names)} classes" if given else "no row of train has"
-    names = np.arange(len(names)) if given and labels.dtype.kind != "U" else np.asarray(names)
-    codes = np.full(len(labels), -1, np.int32)
-    if len(names):
-        order = np.argsort(names, kind="stable")
-        nearest = order[np.searchsorted(names, labels, sorter=order).clip(max=len(names) - 1)]
-        codes = np.where(names[nearest] == labels, nearest, -1).astype(np.int32)
+    if given and labels.dtype.kind != "U":
+        names = np.arange(len(names))
+    code_of = {name: code for code, name in enumerate(np.asarray(names).tolist())}
+    codes = np.array([code_of.get(label, -1) for label in labels.tolist()], np.int32)
     bad = (codes < 0) & ~_unlabeled(labels)
     if bad.any():
         row = int(np.argmax(bad))

@@ -16,7 +16,8 @@ from jaxal.data.pool import Pool
 from jaxal.errors import DataError, unknown
 
 _OPEN = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-_UNREADABLE = (OSError, ValueError, EOFError, csv.Error, zlib.error, lzma.LZMAError)
+_PACKED = (".zip", ".zst", ".tar", ".tgz", ".7z")
+_UNREADABLE = (OSError, ValueError, EOFError, zlib.error, lzma.LZMAError)
 
 
 class Table(NamedTuple):
@@ -42,20 +43,24 @@ def read_labels(path: Path, pool: Pool) -> tuple[np.ndarray, np.ndarray]:
 
 def read_csv(path: Path) -> Table:
     """The table under the names in the first line, without blank lines. .gz, .bz2 and .xz are unpacked."""
-    records, lines = [], []
+    if path.suffix.lower() in _PACKED:
+        raise DataError(f"{path} cannot be read as CSV: unpack it first ({', '.join(_OPEN)} are read as they are)")
+    records, lines, line = [], [], 1
     try:
         with _OPEN.get(path.suffix.lower(), open)(path, "rt", encoding="utf-8-sig", newline="") as file:
             csv.field_size_limit(1 << 30)  # texts may be long; 131,072 characters unless told
-            reader, line = csv.reader(file, strict=True), 1
+            reader = csv.reader(file, strict=True)
             for record in reader:
                 if record or not records:
                     records.append(record)
                     lines.append(line)
                 if len(record) > len(records[0]):
-                    raise ValueError(f"line {line} has {len(record)} cells, the first line {len(records[0])}")
+                    raise csv.Error(f"{len(record)} cells, the first line has {len(records[0])}")
                 line = reader.line_num + 1
     except FileNotFoundError:
         raise DataError(f"{path} does not exist") from None
+    except csv.Error as e:
+        raise DataError(f"{path} cannot be read as CSV: line {line}: {e}") from e
     except _UNREADABLE as e:
         raise DataError(f"{path} cannot be read as CSV: {e}") from e
     if not records:

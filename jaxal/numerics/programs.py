@@ -27,21 +27,24 @@ from jax import tree
 from jax.experimental import serialize_executable
 
 from jaxal.data.files import atomic_write
-from jaxal.errors import StoreError
 
 _folder: Path | None = None
+_code: str | None = None  # a digest of jaxal's, as it was when this process read it
 
 
 def keep(folder: Path) -> None:
-    """Keep programs in `folder` from now on, unless others can write there: programs are code."""
-    global _folder
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    """Keep programs in `folder` from now on, unless others can write there: programs are code.
+
+    Nor where jaxal's own code cannot be told: it is in no plain files, or they changed since this process began.
+    """
+    global _folder, _code
+    with suppress(OSError):  # a folder that cannot be made
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         about = folder.stat()
-    except OSError:  # the next process compiles again
-        return
-    if not hasattr(os, "getuid") or (about.st_uid == os.getuid() and not about.st_mode & stat.S_IWOTH):
-        _folder = folder
+        ours = not hasattr(os, "getuid") or about.st_uid == os.getuid()
+        _code = _digest(_began())
+        if ours and not about.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and _code is not None:
+            _folder = folder
 
 
 class Kept:
@@ -74,7 +77,7 @@ class Kept:
 
 
 def _keeping() -> bool:
-    return _folder is not None and jax.default_backend() == "cpu"
+    return _folder is not None and jax.default_backend() == "cpu" and not jax.config.values["jax_disable_jit"]
 
 
 class _Call:
@@ -85,7 +88,8 @@ class _Call:
         self.fixed = {key: options[key] for key in static if key in options}
         self.options = {key: value for key, value in options.items() if key not in self.fixed}
         leaves, self.structure = tree.flatten((arguments, self.options))
-        self.kind = (self.structure, *map(_kind, leaves), *self.fixed.items(), _x64())
+        fixed = [(name, type(value), value) for name, value in self.fixed.items()]  # 1 and 1.0 are equal
+        self.kind = (self.structure, *map(_kind, leaves), *fixed, _x64())
 
     @cached_property
     def path(self) -> Path:
@@ -93,7 +97,7 @@ class _Call:
         assert _folder is not None
         settings = sorted((name, str(value)) for name, value in jax.config.values.items())
         backend = jax.devices()[0].client.platform_version
-        known = [self.name, *map(str, self.kind), settings, backend, *_surroundings()]
+        known = [self.name, *map(str, self.kind), settings, backend, _code, *_surroundings()]
         return _folder / f"{hashlib.sha256(repr(known).encode()).hexdigest()}.program"
 
 
@@ -127,28 +131,48 @@ def _compile(function: Callable, call: _Call) -> Callable:
     The name is one that JAX's cache has never seen: what comes from there cannot be written a second time.
     """
     renamed = wraps(function)(lambda *arguments, **options: function(*arguments, **options))
-    renamed.__name__ = f"{getattr(function, '__name__', 'program')}_{uuid.uuid4().hex}"
+    renamed.__name__ = unique = f"{getattr(function, '__name__', 'program')}_{uuid.uuid4().hex}"
     jitted = jax.jit(renamed, static_argnames=call.static)
     compiled = jitted.lower(*call.arguments, **call.options, **call.fixed).compile()
-    program, _, structure = serialize_executable.serialize(compiled)
-    # A structure cannot be pickled where it has classes of our own; something that has it can.
-    content = pickle.dumps((program, tree.unflatten(structure, range(structure.num_leaves))))
-    with suppress(OSError, StoreError):  # no space, no permission: the next process compiles again
-        atomic_write(call.path, hashlib.sha256(content).digest() + content)
+    with suppress(Exception):  # no space, say: the next process compiles again
+        program, _, structure = serialize_executable.serialize(compiled)
+        # A structure cannot be pickled where it has classes of our own; something that has it can.
+        content = pickle.dumps((program, tree.unflatten(structure, range(structure.num_leaves))))
+        if _digest(time.time()) == _code:  # else this is a program of what is there no longer
+            atomic_write(call.path, hashlib.sha256(content).digest() + content)
+        for entry in Path(jax.config.values["jax_compilation_cache_dir"] or "").glob(f"*{unique}*"):
+            entry.unlink()  # nobody will look for it
     return compiled
 
 
 @cache
 def _surroundings() -> list[str]:
-    """What stays the same as long as a process runs: the code, versions, the processor."""
-    code = hashlib.sha256()
-    root = Path(__file__).parents[1]
-    for path in sorted(root.rglob("*.py")):
-        code.update(f"{path.relative_to(root)}\n".encode() + path.read_bytes())
+    """Versions, the processor and its settings."""
     versions = [sys.version, *map(version, ("jax", "jaxlib", "numpy"))]
     flags = [f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith("XLA_")]
     cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-    return [code.hexdigest(), *versions, *flags, str(len(cores)), platform.platform(), _processor()]
+    return [*versions, *flags, str(len(cores)), platform.platform(), _processor()]
+
+
+def _digest(before: float) -> str | None:
+    """Of jaxal's code; None if it is in no files, or in files that have changed since `before`."""
+    code = hashlib.sha256()
+    root = Path(__file__).parents[1]
+    paths = sorted(root.rglob("*.py"))
+    for path in paths:
+        code.update(f"{path.relative_to(root)}\n".encode() + path.read_bytes())
+    told = Path(__file__) in paths and all(path.stat().st_ctime < before for path in paths)
+    return code.hexdigest() if told else None
+
+
+def _began() -> float:
+    """When this process began, in seconds since 1970; a minute ago where the system does not say."""
+    try:
+        ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+        up = float(Path("/proc/uptime").read_text().split()[0])
+        return time.time() - up + ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError):
+        return time.time() - 60
 
 
 def _processor() -> str:
