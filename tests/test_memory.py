@@ -14,11 +14,11 @@ import pytest
 from jax import lax
 from jax.core import Tracer
 from jax.extend.core import ClosedJaxpr, Jaxpr
-from kernels import jitted
+from kernels import jitted, modules
 
 from jaxal import Pool
 from jaxal.experiments import loop
-from jaxal.numerics import blocks, distances, logreg, threefry
+from jaxal.numerics import blocks, distances, logreg, programs, threefry
 from jaxal.numerics.kmeans import kmeans
 from jaxal.strategies import STRATEGIES, State, Strategy, _ball_graph, _dropquery, _typiclust, per_seed
 
@@ -90,6 +90,11 @@ def traced(monkeypatch):
 
     for module, name, function in jitted(imported=True):
         monkeypatch.setattr(module, name, recorded(f"{module.__name__.rpartition('.')[2]}.{name}", function))
+    for module in modules():
+        for kept in vars(module).values():
+            if isinstance(kept, programs.Kept):
+                name = f"{module.__name__.rpartition('.')[2]}.{kept._jitted.__name__}"
+                monkeypatch.setattr(kept, "_jitted", recorded(name, kept._jitted))
     return found
 
 
