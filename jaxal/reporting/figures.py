@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.ticker import MaxNLocator
 
 from jaxal.reporting import contests, gains, stats
 from jaxal.reporting.drawing import FAINT, INK, MARKS, Figure, Panel, band, by_unit, colors, cycles, n_seeds
@@ -60,6 +61,7 @@ def gain_bars(table: pd.DataFrame, sample: Sample) -> Figure:
             axes.plot([row[f"{column}_low"], row[f"{column}_high"]], [y, y], color=color, linewidth=3, alpha=0.5)
             axes.plot([row[column]], [y], "o", color=color, markersize=5)
         axes.set_yticks(range(len(table)), list(table["strategy"].iloc[::-1]))
+        axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.set(xlabel=label)
 
     palette = colors(sample.strategies, sample.baseline)

@@ -77,10 +77,11 @@ def _by_dataset(told: Iterable[tuple[str, str, str]]) -> list[str]:
 
 
 def _of_texts(pools: Mapping[str, classes.Facts]) -> list[str]:
-    again = "texts of the test split are in the pool too, but for case, blanks and signs"
-    return _by_dataset(
-        (pool.dataset, pool.model, f"{n:,} {again}") for pool in pools.values() if (n := pool.duplicates)
-    )
+    def again(n: int) -> str:
+        what = "text of the test split is" if n == 1 else "texts of the test split are"
+        return f"{n:,} {what} in the pool too, but for case, blanks and signs"
+
+    return _by_dataset((p.dataset, p.model, again(p.duplicates)) for p in pools.values() if p.duplicates)
 
 
 def _of_pools(study: Study) -> list[str]:
