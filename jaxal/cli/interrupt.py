@@ -10,7 +10,7 @@ from jaxal.errors import outcome
 
 @contextmanager
 def loading():
-    """For imports, which take long: Ctrl-C ends the process at once, with the one line and exit code of an interrupt.
+    """For imports, and what click does around a command: Ctrl-C ends the process at once, with its one line and code.
 
     A KeyboardInterrupt in the middle of an import would be shown as a traceback or lost: Python's import system and
     compiled modules run code whose errors are printed and ignored. Nothing has to be put in order yet.

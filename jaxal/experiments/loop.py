@@ -204,8 +204,7 @@ def carry_shapes(strategy: Strategy, aux: Any, state: State) -> Any:
 @cache
 def compiled(strategy: Strategy) -> Callable:
     """A strategy's `select`, compiled once however many runs use it."""
-    name = own(strategy)
     if strategy.host:
         return strategy.select
-    jitted = jax.jit(strategy.select)
+    jitted, name = jax.jit(strategy.select), own(strategy)
     return jitted if name is None else programs.Kept(jitted, name)

@@ -39,15 +39,14 @@ def _work(name: str, sizes: Sizes, labeled: np.ndarray, batch: int, variant: str
     _, _, n, m, dim, n_classes = sizes
     scores = float(n) * dim * n_classes
     clusters = labeled + batch
+    met = np.minimum(clusters, _MOST_CLUSTERS) if variant == "official" else _LLOYD * clusters  # by each row
     units = {
         "fit": labeled * float(dim * (n_classes + _FIT_CLASSES)),
         "eval": float(m) * dim * n_classes,
         "random": float(n),
         "badge": scores + _PICK["badge"] * batch,
         "coreset": float(n) * dim + _PICK["coreset"] * batch,
-        "typiclust": float(n)
-        * dim
-        * (np.minimum(clusters, _MOST_CLUSTERS) if variant == "official" else _LLOYD * clusters),
+        "typiclust": float(n) * dim * met,
         "probcover": float(n) * batch,
         "dropquery": float(n) * dim * batch,  # its k-means costs more than its predictions
     }
