@@ -102,9 +102,10 @@ def test_a_disk_that_is_really_full(here, world, cache):
     assert left_over(Path("out")) == []
 
 
-def test_compiled_programs_that_were_half_written_are_replaced(here, world, cache):
+def test_compiled_programs_that_were_half_written_are_replaced(here, world, tmp_path_factory):
     """JAX itself keeps them: it would warn of them, and compile anew, at every command to come."""
     arguments = ["query", "-d", world / "p.npz", "-b", 5]
+    cache = tmp_path_factory.mktemp("only-these")
     assert in_process(arguments, cache).returncode == 0
     files = [file for name in ("jit__keys", "jit_stage") for file in cache.glob(f"{name}-*-cache")]
     assert files
