@@ -118,15 +118,17 @@ def count_traces(monkeypatch):
     """`traces = count_traces(module, name, statics)`: a list that grows when this jitted function is traced anew."""
 
     def count(module, name, statics):
-        traces, function = [], getattr(module, name).__wrapped__
+        traces, jitted = [], getattr(module, name)
+        function = jitted.__wrapped__
 
         @wraps(function)
         def counted(*arguments, **keywords):
             traces.append(name)
             return function(*arguments, **keywords)
 
-        for attribute in {name, f"_kept_{name.strip('_')}"} & set(vars(module)):
-            monkeypatch.setattr(module, attribute, jax.jit(counted, static_argnames=statics))
+        for attribute, value in list(vars(module).items()):
+            if jitted in (value, getattr(value, "_jitted", None)):
+                monkeypatch.setattr(module, attribute, jax.jit(counted, static_argnames=statics))
         return traces
 
     return count

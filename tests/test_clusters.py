@@ -227,6 +227,32 @@ def test_typiclust_compiles_once_a_run(variant, programs, count_traces):
     assert len(traces) == programs
 
 
+@pytest.mark.parametrize(("n", "sizes"), [(700, [700]), (5000, [5000, 2500, 1250])])
+def test_dropquery_compiles_for_the_pool_and_halves_of_it(n, sizes, monkeypatch):
+    """However many candidates there are, of 1024 up."""
+    X = np.random.default_rng(13).normal(size=(n, 4)).astype(np.float32)
+    state = State(jnp.asarray(X), jnp.full((1, n), -1), logreg.zeros(1, 2, 4, jnp.float32), None, 5)
+    strategy, seen, most = make("dropquery"), {}, n
+    uncertain, spread = dropquery._kept_uncertain, dropquery._kept_spread
+
+    def first(*given, rule):
+        """What `_uncertain` returns, with the first rows as candidates."""
+        keys, disagreeing, candidates, _ = uncertain(*given, rule=rule)
+        return keys, disagreeing, jnp.arange(candidates.shape[1])[None] < most, most
+
+    def look(*given, size, rule):
+        seen[size] = None
+        return spread(*given, size=size, rule=rule)
+
+    monkeypatch.setattr(dropquery, "_kept_uncertain", first)
+    monkeypatch.setattr(dropquery, "_kept_spread", look)
+    for most in (n, n // 2 + 1, n // 2, n // 3, n // 4, 300, 20):
+        rows, *_ = strategy.select(loop.keys([0], 1), loop.prepare(strategy, Pool(X)), (), state)
+        assert len(set(np.asarray(rows)[0].tolist())) == 5
+        assert (np.asarray(rows) < most).all()
+    assert list(seen) == sizes
+
+
 def test_queries_by_clusters_compile_no_more_often_than_there_are_capacities(count_traces):
     """Labeled rows that grow by 5 a query: 15 to 40 clusters are one shape."""
     X = np.random.default_rng(13).normal(size=(150, 4)).astype(np.float32)

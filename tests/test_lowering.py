@@ -67,11 +67,10 @@ CASES = {
         variant: ((KEYS, NORMS, STATE, ROWS, NUMBER), {"max_clusters": 16, "batch": batch, "rule": rule})
         for variant, (rule, batch) in TYPICLUST.items()
     },
-    "strategies._dropquery.disagreements": {
-        variant: ((KEYS, STATE), {"rule": rule}) for variant, rule in DROPQUERY.items()
-    },
-    "strategies._dropquery._candidates": {
-        variant: ((KEYS, COUNTS, MASK), {"batch_size": B, "rule": rule}) for variant, rule in DROPQUERY.items()
+    "strategies._dropquery._uncertain": {
+        variant: ((KEYS, STATE, counted), {"rule": rule})
+        for name, rule in DROPQUERY.items()
+        for variant, counted in ((name, None), (f"{name}, somebody else's classifier", COUNTS))
     },
     "strategies._dropquery._spread": {
         variant: ((KEYS, NORMS, STATE, COUNTS, MASK), {"size": M, "rule": rule}) for variant, rule in DROPQUERY.items()

@@ -31,7 +31,7 @@ f32, i32 = jnp.float32, jnp.int32
 KERNELS = {
     "typiclust": {"_typiclust._select"},
     "probcover": {"_ball_graph.kmeans", "_ball_graph._radius_block", "_ball_graph._ball_block"},
-    "dropquery": {"_dropquery.disagreements", "_dropquery._candidates", "_dropquery._spread"},
+    "dropquery": {"_dropquery._uncertain", "_dropquery._spread"},
 }
 
 
@@ -251,8 +251,7 @@ def test_the_largest_pools_can_be_traced(name):
         _typiclust._select.trace(keys, keys, norms, state, shape(dtype=i32), 500, 5000, rule)
     elif name == "dropquery":
         rule = _dropquery._Rule(3, official=True)
-        _dropquery.disagreements.trace(keys, state, rule)
-        _dropquery._candidates.trace(keys, counts, mask, B, rule)
+        _dropquery._uncertain.trace(keys, state, None, rule)
         _dropquery._spread.trace(keys, norms, state, counts, mask, n, rule)
     elif name == "probcover":
         _ball_graph._radius_block.trace(points, shape(n, dtype=i32), 0, 256)

@@ -284,6 +284,43 @@ def test_an_error_while_tracing_is_raised(folder):
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.parametrize("keeping", [True, False])
+@pytest.mark.parametrize("quick", [True, False])
+def test_quick_programs_are_compiled_the_quick_way_where_xla_has_it(folder, monkeypatch, quick, keeping):
+    """With an option that no XLA has: it is asked for once, and only of quick programs."""
+    refused, unknown = [], programs._unknown_option
+    monkeypatch.setattr(programs, "_QUICK", {"xla_cpu_no_such_option": True})
+    monkeypatch.setattr(programs, "_unknown_option", lambda error: refused.append(error) or unknown(error))
+    if not keeping:
+        monkeypatch.setattr(programs, "_folder", None)
+    kept = programs.Kept(jax.jit(lambda x, *, s: x + s, static_argnames="s"), "f", ["s"], quick=quick)
+    assert float(kept(np.float32(1), s=2)) == float(kept(np.float32(1), s=2)) == 3
+    assert len(refused) == quick
+
+
+def test_this_version_of_xla_has_the_quick_way():
+    assert float(jax.jit(lambda x: x + 1, compiler_options=programs._QUICK)(1.0)) == 2
+
+
+@pytest.mark.parametrize("keeping", [True, False])
+def test_what_fails_for_another_reason_is_raised(folder, monkeypatch, keeping):
+    if not keeping:
+        monkeypatch.setattr(programs, "_folder", None)
+
+    def fails(x):
+        raise OSError("no such file")
+
+    kept = programs.Kept(jax.jit(lambda x: jax.pure_callback(fails, x, x)), "f", quick=True)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="no such file"):
+        jax.block_until_ready(kept(np.float32(1)))
+
+
+def test_a_quick_function_may_be_part_of_another(monkeypatch):
+    kept = programs.Kept(jax.jit(lambda x: x + 1), "f", quick=True)
+    assert float(jax.jit(lambda x: 2 * kept(x))(np.float32(1))) == 4
+    assert jax.vmap(kept)(jnp.ones(2)).tolist() == [2, 2]
+
+
 def test_programs_of_strategies_are_told_apart():
     names = [
         strategies.own(strategies.make(name, variant, options))

@@ -183,9 +183,9 @@ def _keys(seeds, cycle, purpose):
     return jax.vmap(lambda s: jax.random.fold_in(jax.random.fold_in(threefry.key(s), cycle), purpose))(seeds)
 
 
-_kept_predict = programs.Kept(logreg.predict, "predict")
-_kept_pool_key = programs.Kept(_pool_key, "pool key")
-_kept_keys = programs.Kept(_keys, "keys")
+_kept_predict = programs.Kept(logreg.predict, "predict", quick=True)
+_kept_pool_key = programs.Kept(_pool_key, "pool key", quick=True)
+_kept_keys = programs.Kept(_keys, "keys", quick=True)
 
 
 def carry_shapes(strategy: Strategy, aux: Any, state: State) -> Any:
@@ -207,4 +207,4 @@ def compiled(strategy: Strategy) -> Callable:
     if strategy.host:
         return strategy.select
     jitted, name = jax.jit(strategy.select), own(strategy)
-    return jitted if name is None else programs.Kept(jitted, name)
+    return jitted if name is None else programs.Kept(jitted, name, quick=True)

@@ -58,6 +58,7 @@ def zeros(n_seeds: int, n_classes: int, dim: int, dtype) -> Params:
     return Params(jax.device_put(W), jax.device_put(b))
 
 
+_SMALL = 10_000_000  # L C D up to which compiling takes longer than a run's fits, some .1 s a fit of 5 seeds
 _STATIC = ("tol", "max_iter", "intercept", "vmapped")
 
 
@@ -138,10 +139,12 @@ def fit_rows(
     padding = ((0, 0), (0, capacity(n, most) - n))
     weight = np.ones(rows.shape, X.dtype) if weight is None else weight
     rows, y, weight = (np.pad(a, padding) for a in (rows, y, weight))
-    return _kept_fit(X, rows, y, weight=weight, count=np.int32(bucket(n)), **options)
+    _, n_classes, dim = options["init"].W.shape
+    kept = _small_fit if rows.shape[1] * n_classes * dim <= _SMALL else _large_fit
+    return kept(X, rows, y, weight=weight, count=np.int32(bucket(n)), **options)
 
 
-_kept_fit = programs.Kept(fit, "fit", _STATIC)
+_small_fit, _large_fit = (programs.Kept(fit, "fit", _STATIC, quick=quick) for quick in (True, False))
 
 
 class _State(NamedTuple):

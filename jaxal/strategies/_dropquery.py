@@ -11,11 +11,12 @@ from jax import lax
 
 from jaxal.errors import ConfigError
 from jaxal.numerics import blocks, distances, logreg, neighbors, programs
-from jaxal.numerics.arrays import bucket, index_if, lowest_index, split_each, tie_breaks, true_indices
+from jaxal.numerics.arrays import index_if, lowest_index, split_each, tie_breaks, true_indices
 from jaxal.numerics.kmeans import kmeans
 from jaxal.strategies.interface import Strategy, check_setting
 
 _ENOUGH = 25  # with fewer candidates than this times B, the official rule asks for fewer disagreements
+_FEW = 1024  # candidates that are clustered so fast that a program of its own for fewer would not pay
 _NEAREST = 4  # nearest rows that are kept of a centroid; when all are taken, all rows are looked at
 
 
@@ -61,14 +62,32 @@ def dropquery(variant="official", n_masks: int | None = None):
     def uncertain(keys, state):
         if state.log_probabilities is not None:
             raise ConfigError("dropquery drops features of jaxal's own classifier: it cannot use given probabilities")
-        mask_keys, tie_keys, cluster_keys = split_each(keys, 3)
-        disagreeing = (disagreements if state.predict is None else given_disagreements)(mask_keys, state, rule)
-        candidates = _candidates(tie_keys, disagreeing, state.labeled, state.batch_size, rule)
-        size = min(bucket(int(np.asarray(candidates.sum(axis=1)).max())), len(state.X))
+        counted = None if state.predict is None else given_disagreements(split_each(keys, 3)[0], state, rule)
+        cluster_keys, disagreeing, candidates, most = _kept_uncertain(
+            keys, replace(state, predict=None), counted, rule=rule
+        )
+        size = len(state.X)
+        while -(-size // 2) >= max(_FEW, int(most)):  # halves, so that few sizes are compiled
+            size = -(-size // 2)
         # What follows does not depend on the classifier: it must not be compiled anew for another one.
         return cluster_keys, replace(state, params=None, predict=None), disagreeing, candidates, size
 
     return Strategy(prepare, lambda aux, state: (), select, host=True, utilities=utilities)
+
+
+@partial(jax.jit, static_argnames="rule")
+def _uncertain(keys, state, counted, rule: _Rule):
+    """Keys for what follows (S,), disagreements and candidates (S, N), and the most candidates of a seed.
+
+    counted: (S, N) the disagreements where `State.predict` counted them, or None.
+    """
+    mask_keys, tie_keys, cluster_keys = split_each(keys, 3)
+    disagreeing = disagreements(mask_keys, state, rule) if counted is None else counted
+    candidates = _candidates(tie_keys, disagreeing, state.labeled, state.batch_size, rule)
+    return cluster_keys, disagreeing, candidates, candidates.sum(axis=1).max()
+
+
+_kept_uncertain = programs.Kept(_uncertain, "dropquery, candidates", ("rule",))
 
 
 def keep_masks(key, rows, dim: int):
@@ -82,7 +101,6 @@ def keep_masks(key, rows, dim: int):
     return kept.reshape(len(rows), -1)[:, :dim] == 1
 
 
-@partial(jax.jit, static_argnames="rule")
 def disagreements(keys, state, rule: _Rule):
     """(S, N) int32, how many of the masks change the prediction of a row."""
     n_seeds, (n, dim) = len(keys), state.X.shape
@@ -122,7 +140,6 @@ def given_disagreements(keys, state, rule: _Rule):
     return jnp.asarray(np.array(counts, np.int32))
 
 
-@partial(jax.jit, static_argnames=("batch_size", "rule"))
 def _candidates(keys, disagreeing, labeled, batch_size, rule):
     """(S, N) bool: the rows to spread the batch over, at least B of them."""
 
