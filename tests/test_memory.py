@@ -95,6 +95,7 @@ def traced(monkeypatch):
             if isinstance(kept, programs.Kept):
                 name = f"{module.__name__.rpartition('.')[2]}.{kept._jitted.__name__}"
                 monkeypatch.setattr(kept, "_jitted", recorded(name, kept._jitted))
+                monkeypatch.setattr(kept, "_quick", False)
     return found
 
 

@@ -139,12 +139,15 @@ def fit_rows(
     padding = ((0, 0), (0, capacity(n, most) - n))
     weight = np.ones(rows.shape, X.dtype) if weight is None else weight
     rows, y, weight = (np.pad(a, padding) for a in (rows, y, weight))
-    _, n_classes, dim = options["init"].W.shape
-    kept = _small_fit if rows.shape[1] * n_classes * dim <= _SMALL else _large_fit
-    return kept(X, rows, y, weight=weight, count=np.int32(bucket(n)), **options)
+    return _kept_fit(X, rows, y, weight=weight, count=np.int32(bucket(n)), **options)
 
 
-_small_fit, _large_fit = (programs.Kept(fit, "fit", _STATIC, quick=quick) for quick in (True, False))
+def _small(X, rows, y, *, init: Params, **_) -> bool:
+    _, n_classes, dim = init.W.shape
+    return rows.shape[1] * n_classes * dim <= _SMALL
+
+
+_kept_fit = programs.Kept(fit, "fit", _STATIC, quick=_small)
 
 
 class _State(NamedTuple):

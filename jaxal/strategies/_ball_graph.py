@@ -12,7 +12,7 @@ from jax import Array, lax
 from tqdm import tqdm
 
 from jaxal.data.format import aligned_empty
-from jaxal.numerics import blocks, distances
+from jaxal.numerics import blocks, distances, programs
 from jaxal.numerics.distances import Norms, Points
 from jaxal.numerics.kmeans import kmeans
 
@@ -20,6 +20,9 @@ _KEPT_BYTES = 1 << 29  # balls are kept while all of them take no more, up to 65
 _BLOCK = 1 << 22  # distances that are held at a time
 _COLUMNS = 1 << 14  # rows that a block of rows is compared with at a time
 _GRID = np.arange(0.2, 2.2, 0.2)  # radii that scikit-activeml tries
+
+
+_kept_kmeans = programs.Kept(kmeans, "kmeans", ("max_clusters", "batch"), quick=True)
 
 
 class Graph(NamedTuple):
@@ -71,9 +74,9 @@ def limit(points: Points, n_clusters: int, key, *, official: bool, delta: float 
     dtype = np.dtype(points.X.dtype)
     if delta is None:
         n = len(points.X)
-        rows, valid = jnp.arange(n, dtype=jnp.int32)[None], jnp.ones((1, n), bool)
+        rows, valid = np.arange(n, dtype=np.int32)[None], np.ones((1, n), bool)
         n_clusters = min(n_clusters, n)
-        found = kmeans(key[None], points, rows, valid, jnp.int32(n_clusters), max_clusters=n_clusters)
+        found = _kept_kmeans(key[None], points, rows, valid, np.int32(n_clusters), max_clusters=n_clusters)
         squared_radii = _over_rows("radii", points, partial(_radius_block, points, found.labels[0]))
         if official:
             return jnp.asarray(radius(squared_radii, alpha), dtype)

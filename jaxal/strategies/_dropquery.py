@@ -87,7 +87,9 @@ def _uncertain(keys, state, counted, rule: _Rule):
     return cluster_keys, disagreeing, candidates, candidates.sum(axis=1).max()
 
 
-_kept_uncertain = programs.Kept(_uncertain, "dropquery, candidates", ("rule",))
+_kept_uncertain = programs.Kept(
+    _uncertain, "dropquery, candidates", ("rule",), quick=lambda keys, state, *_, **__: state.small
+)
 
 
 def keep_masks(key, rows, dim: int):
@@ -184,7 +186,9 @@ def _spread(keys, aux, state, disagreeing, candidates, size, rule):
     return rows, scores
 
 
-_kept_spread = programs.Kept(_spread, "dropquery", ("size", "rule"))
+_kept_spread = programs.Kept(
+    _spread, "dropquery", ("size", "rule"), quick=lambda keys, aux, state, *_, **__: state.small
+)
 
 
 def _clusters(keys, points, candidates, n_clusters, size):

@@ -111,7 +111,9 @@ def _labels(keys, points, state, clusters, max_clusters, batch):
     return kmeans(cluster_keys, points, rows, valid, clusters, max_clusters=max_clusters, batch=batch).labels
 
 
-_kept_select = programs.Kept(_select, "typiclust", _STATIC)
+_kept_select = programs.Kept(
+    _select, "typiclust", _STATIC, quick=lambda keys, cluster_keys, aux, state, *_, **__: state.small
+)
 
 
 @partial(jax.jit, static_argnames=_STATIC)

@@ -18,6 +18,7 @@ from jaxal.numerics import blocks, logreg
 from jaxal.strategies.checks import call, check_scores, name_of
 
 Number = TypeVar("Number", int, float)
+_SMALL_POOL = 200_000  # numbers
 _LARGEST = {int: np.iinfo(np.int32).max, float: float(np.finfo(np.float32).max)}
 
 
@@ -40,6 +41,11 @@ class State:
     batch_size: int  # static; never above the number of unlabeled rows
     predict: Callable | None = None  # static; somebody else's classifier on the host, (n, D) -> (n,) labels: dropquery
     most_labeled: int = 0  # static; rows a seed will have labeled at the end, so that shapes can be made to last
+
+    @property
+    def small(self) -> bool:
+        """Whether a run of k-means takes less time than compiling it for speed: in .1 s a seed and cycle."""
+        return math.prod(self.X.shape) <= _SMALL_POOL
 
     @property
     def labeled(self) -> Array:
