@@ -1,10 +1,11 @@
 """What a command costs from the first second: in new processes, with an empty and with a full compilation cache.
 
-    python bench/startup.py [POOL.npz ...] [--rounds 3] [--out DIR]
+    python bench/startup.py [POOL.npz ...] [--rounds 3] [--against CHECKOUT] [--out DIR]
 
 `query` chooses 100 rows by badge from 10,000 x 384 random rows of 6 classes, 200 of them labeled; its parts are
 measured inside the process. `digits` is the first run that the README shows, eight strategies; of a POOL, margin and
-all eight over 20 cycles. Seconds are those of the whole process, the fastest of the rounds.
+all eight over 20 cycles. Seconds are those of the whole process, the fastest of the rounds. `--against` another commit
+(`git worktree add ../before COMMIT`) measures the two in turn.
 """
 
 import argparse
@@ -34,7 +35,7 @@ def timed(name, function):
 import jax
 jax.monitoring.register_event_duration_secs_listener(
     lambda event, seconds, **_: compiled.append(seconds) if event.endswith("backend_compile_duration") else None)
-if sys.argv[1] == "query":
+if sys.argv[1] == "query" and os.environ["PARTS"]:
     import jaxal.labeling.query
     from jaxal.data import pool
     from jaxal.experiments import loop
@@ -54,18 +55,21 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pools", type=Path, nargs="*", metavar="POOL.npz")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--against", type=Path, help="a checkout of another commit")
     parser.add_argument("--out", type=Path, help="folder for startup.json and startup.md")
     options = parser.parse_args()
+    trees = {"": Path(__file__).parents[1]} | ({" (other commit)": options.against} if options.against else {})
     options.pools = [pool.resolve() for pool in options.pools]
     print(HEADER)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for name, command in commands(Path(folder), options.pools).items():
-            rounds = [measure(Path(folder), command) for _ in range(options.rounds)]
-            for which, cache in enumerate(("empty", "full")):
-                best = min((round_[which] for round_ in rounds), key=lambda told: told["seconds"])
-                rows.append({"command": name, "cache": cache} | best)
-                print(line(rows[-1]), flush=True)
+            rounds = [[measure(Path(folder), command, tree) for tree in trees.values()] for _ in range(options.rounds)]
+            for tree, of_tree in zip(trees, zip(*rounds, strict=True), strict=True):
+                for which, cache in enumerate(("empty", "full")):
+                    best = min((round_[which] for round_ in of_tree), key=lambda told: told["seconds"])
+                    rows.append({"command": name + tree, "cache": cache} | best)
+                    print(line(rows[-1]), flush=True)
     write(options, "startup", TITLE, HEADER, rows, line)
 
 
@@ -85,11 +89,12 @@ def commands(folder: Path, pools: list[Path]) -> dict[str, list]:
     return made
 
 
-def measure(folder: Path, command: list) -> list[dict]:
-    """The command in two processes, the first of which finds an empty compilation cache."""
-    told = []
+def measure(folder: Path, command: list, tree: Path) -> list[dict]:
+    """The command of a checkout in two processes, the first of which finds an empty compilation cache."""
+    told, ours = [], tree == Path(__file__).parents[1]
     with tempfile.TemporaryDirectory() as cache:
         environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": cache, "TOLD": str(folder / "told.json")}
+        environment |= {"PYTHONPATH": str(tree.resolve()), "PARTS": "yes" if ours else ""}
         for _ in range(2):
             shutil.rmtree(folder / "runs", ignore_errors=True)
             began = time.perf_counter()
