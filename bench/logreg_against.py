@@ -4,7 +4,7 @@
     python bench/logreg_against.py ../before [--pools FOLDER] [--only TEXT] [--rounds 9] [--out bench/results]
 
 Each checkout has a process of its own, which compiles before anything is timed; only one works at a time, in the order
-A B B A. Seconds are of all seeds, the least and the median of the rounds; the ratio is of the medians.
+A B B A. Seconds are of all seeds, the least and the median of the rounds; the ratio is of the least.
 """
 
 import argparse
@@ -106,7 +106,7 @@ HEADER = "| data | L, D, C | start | this, least and median, s | other, s | this
 def line(row):
     (least, median), (other_least, other) = ((min(part), np.median(part)) for part in (row["this"], row["other"]))
     seconds = f"{least:.4f}, {median:.4f} | {other_least:.4f}, {other:.4f}"
-    return f"| {row['data']} | {row['shape']} | {row['start']} | {seconds} | {median / other:.2f} |"
+    return f"| {row['data']} | {row['shape']} | {row['start']} | {seconds} | {least / other_least:.2f} |"
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ from jaxal.numerics import logreg, softmax
 from jaxal.numerics.arrays import bucket, capacity
 
 N, DIM, C = 3000, 5, 4
-COUNTS = [1, 40, 64, 65, 300, 700, 1000, 1024, 1100, 1700, 2048]  # one part, or two, or three
+COUNTS = [1, 40, 64, 65, 300, 700, 1000, 1024, 1100, 1700, 2048, 2500]  # one part, or two, or three
+ROOMS = [(n, capacity) for capacity in (2048, 2560) for n in COUNTS if n <= capacity]
 
 
 def rows_of(n, capacity, whole=False, intercept=True):
@@ -29,8 +30,7 @@ def rows_of(n, capacity, whole=False, intercept=True):
 
 
 @pytest.mark.parametrize("whole", [False, True], ids=["in parts", "whole"])
-@pytest.mark.parametrize("capacity", [2048, 2560])
-@pytest.mark.parametrize("n", COUNTS)
+@pytest.mark.parametrize(("n", "capacity"), ROOMS)
 def test_objective_and_gradient_are_those_of_just_these_rows(n, capacity, whole):
     with jax.enable_x64(True):
         data, means, X, y, weight = rows_of(n, capacity, whole)
@@ -73,10 +73,14 @@ def test_without_an_intercept_rows_stay_where_they_are():
     np.testing.assert_allclose(np.concatenate(used)[:70], X, rtol=1e-6)
 
 
-@pytest.mark.parametrize("n", range(1, 4000, 37))
+@pytest.mark.parametrize("n", range(1, N, 37))
 def test_parts_add_up_to_every_bucket(n):
-    sizes = [len(part) for part in softmax.room(capacity(n), 1, np.float32)]
-    assert sum(size for size in sizes if size & bucket(n)) == bucket(n) <= capacity(n)
+    with jax.enable_x64(True):
+        data = rows_of(n, capacity(n))[0]
+    used = [(int(first), len(part)) for part in data.parts for used, first in [softmax._place(data, part)] if used]
+    firsts, sizes = zip(*used, strict=True)
+    assert firsts == tuple(np.cumsum((0, *sizes[:-1])))  # one after the other
+    assert sum(sizes) == bucket(n) <= capacity(n)
 
 
 def test_one_program_serves_every_number_of_labeled_rows(count_traces):

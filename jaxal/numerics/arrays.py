@@ -10,7 +10,7 @@ from jaxtyping import Bool, Int32, Key
 # Tensor cores would round float32 factors to 10 bits.
 einsum = partial(jnp.einsum, precision=lax.Precision.HIGHEST)
 
-_CAPACITIES = (256, 1024)  # beyond, powers of two
+_CAPACITIES = (256, 1024)
 
 
 def bucket(n: int) -> int:
@@ -23,15 +23,16 @@ def bucket(n: int) -> int:
 
 
 def capacity(n: int, most: int = 0) -> int:
-    """The room that n elements are given where their number is no shape: 256, 1024, and from there powers of two, so
-    that few programs are compiled.
+    """The room that n elements are given where their number is no shape: 256, 1024, 2560, 5120, 10240 ..., so that few
+    programs are compiled. No powers of two among the large, or a column's elements would crowd in a few places of the
+    cache.
 
     most: as many as there will ever be, if that is known; beyond 1024 there is room for just so many.
     """
     n = max(n, most)
     if most > _CAPACITIES[-1]:
         return bucket(n)
-    return next((size for size in _CAPACITIES if n <= size), 1 << (n - 1).bit_length())
+    return next((size for size in _CAPACITIES if n <= size), 2560 << (-(-n // 2560) - 1).bit_length())
 
 
 def index_if(condition, index, size: int) -> Array:

@@ -93,7 +93,7 @@ def fit(
         vmapped: seeds in one batch (accelerators) or one after the other (the default on CPU).
     Returns: `Fit`. One observed class is legal: that class gets probability 1.
     Cost: two products of `count` x D x C an iteration and seed, however many trials the line search takes. Memory: on
-        CPU 2 L D numbers, for one seed at a time.
+        CPU 3 L D numbers, for one seed at a time.
     Reference: Nocedal and Wright, Numerical Optimization, 2nd ed., algorithm 7.5; Hager and Zhang 2005 (line search).
     """
     if vmapped is None:

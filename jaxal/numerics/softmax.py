@@ -3,9 +3,9 @@
 Arrays have room for `capacity` rows, of which `count` are used. The compiler does not know `count`, so that one program
 serves every number of labeled rows; and on CPU rows that are not there cost next to nothing:
 
-- Products with the rows go part by part. The parts have 64, 128, 256 ... rows, and those are used whose sizes add up to
-  `count`, as the digits of a binary number do: one or few. Each part is an array of its own, since XLA:CPU copies a
-  slice of an array before it multiplies with it.
+- Products with the rows go part by part. One part has all rows and is used when `count` is the capacity; the others
+  have 64, 128, 256 ... rows, and those are used whose sizes add up to `count`, as the digits of a binary number do: one
+  or few. Each part is an array of its own, since XLA:CPU copies a slice of an array before it multiplies with it.
 - What is done to each logit goes block by block of rows, in place.
 """
 
@@ -41,11 +41,12 @@ class Means(NamedTuple):
 
 
 def room(capacity: int, dim: int, dtype) -> tuple[Array, ...]:
-    """Parts for `gather` to fill, the largest first. Their sizes are powers of two that add up to all that `bucket`
-    returns, up to `capacity`, which is one of these.
+    """Parts for `gather` to fill, the largest first: one for all rows, and powers of two that add up to whatever else
+    `bucket` returns up to `capacity`, which is one of these.
     """
     largest = 1 << (capacity.bit_length() - 1)
     sizes = [largest >> k for k in range((largest // _LEAST).bit_length())]
+    sizes = sizes if capacity == largest else [capacity, *sizes]
     return tuple(jnp.zeros((size, dim), dtype) for size in sizes)
 
 
@@ -114,7 +115,8 @@ def logits(rows: Rows, W: Float[Array, "C D"], b: Float[Array, " C"]) -> Float[A
 
     def relative(i, Z):
         z = _block(rows, Z, i) + b[:, None]
-        return _replaced(Z, z - jnp.where(_own(rows, i), z, 0).sum(axis=0, keepdims=True), i)
+        own = jnp.take_along_axis(z, rows.y[i][None], axis=0, mode="promise_in_bounds")
+        return _replaced(Z, z - own, i)
 
     return _each_block(rows, relative, Z)
 
@@ -186,15 +188,12 @@ def _over_parts(rows: Rows, all_of: Callable, add: Callable, shape: tuple[int, i
     """all_of(part) where one part is all rows; else zeros of this shape, to which each part that is used is added by
     add(part, its first row, result).
     """
-    parts, dtype = rows.parts, rows.weight.dtype
-    if len(parts) == 1:
-        return all_of(parts[0])
-    result = jnp.zeros(shape, dtype)
-    if len(parts[0]) == rows.y.size:
-        # `add` would not depend on what it adds to, and move out of the loop.
-        largest, *parts = parts
-        used, _ = _place(rows, largest)
-        result = lax.cond(used > 0, lambda: all_of(largest), lambda: jnp.zeros(shape, dtype))
+    whole, *parts = rows.parts
+    if not parts:
+        return all_of(whole)
+    # `add` would not depend on what it adds to, and move out of the loop.
+    used, _ = _place(rows, whole)
+    result = lax.cond(used > 0, lambda: all_of(whole), lambda: jnp.zeros(shape, whole.dtype))
     for part in parts:
         used, first = _place(rows, part)
 
@@ -205,8 +204,10 @@ def _over_parts(rows: Rows, all_of: Callable, add: Callable, shape: tuple[int, i
 
 def _place(rows: Rows, part: Array) -> tuple[Array, Array]:
     """Whether a part is used, 0 or 1, and its first row: larger parts come first."""
-    size = len(part)
-    return (rows.count & size) // size, rows.count & (-2 * size)
+    size, full = len(part), rows.count == rows.y.size
+    if size == rows.y.size:
+        return full.astype(jnp.int32), jnp.int32(0)
+    return jnp.where(full, 0, (rows.count & size) // size), rows.count & (-2 * size)
 
 
 def _each_block(rows: Rows, f: Callable, carry):
