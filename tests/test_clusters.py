@@ -227,9 +227,9 @@ def test_typiclust_compiles_once_a_run(variant, programs, count_traces):
     assert len(traces) == programs
 
 
-@pytest.mark.parametrize(("n", "sizes"), [(700, [700]), (5000, [5000, 2500, 1250])])
-def test_dropquery_compiles_for_the_pool_and_halves_of_it(n, sizes, monkeypatch):
-    """However many candidates there are, of 1024 up."""
+@pytest.mark.parametrize(("n", "sizes"), [(700, [700]), (5000, [5000, 3750, 2500])])
+def test_dropquery_compiles_for_few_numbers_of_candidates(n, sizes, monkeypatch):
+    """Halves of the pool and three quarters of them, of 2048 rows up."""
     X = np.random.default_rng(13).normal(size=(n, 4)).astype(np.float32)
     state = State(jnp.asarray(X), jnp.full((1, n), -1), logreg.zeros(1, 2, 4, jnp.float32), None, 5)
     strategy, seen, most = make("dropquery"), {}, n
@@ -246,7 +246,7 @@ def test_dropquery_compiles_for_the_pool_and_halves_of_it(n, sizes, monkeypatch)
 
     monkeypatch.setattr(dropquery, "_kept_uncertain", first)
     monkeypatch.setattr(dropquery, "_kept_spread", look)
-    for most in (n, n // 2 + 1, n // 2, n // 3, n // 4, 300, 20):
+    for most in (n, 3 * n // 4, n // 2 + 1, n // 2, n // 3, n // 4, 300, 20):
         rows, *_ = strategy.select(loop.keys([0], 1), loop.prepare(strategy, Pool(X)), (), state)
         assert len(set(np.asarray(rows)[0].tolist())) == 5
         assert (np.asarray(rows) < most).all()
