@@ -20,7 +20,8 @@ def check_strategy(strategy: Strategy, *, seed: int = 0) -> None:
 
     The rules: B distinct unlabeled rows a seed, int32 (S, B), with one score each; the same picks for the same keys;
     the same picks jit-compiled or not; an `init` that reads no values of the state, since a run that goes on from its
-    journal traces it; a carry that keeps its structure, shapes and dtypes from cycle to cycle.
+    journal traces it; a carry that keeps its structure, shapes and dtypes from cycle to cycle; the first of the rows
+    for a smaller batch, where a strategy is `nested`.
 
     The pools: random rows, exact duplicates, constant rows, zero rows, one or two observed classes, no labels at all,
     a batch of all that is left, saturated probabilities, and float64. Cost: two selections on each, some compiled anew.
@@ -85,6 +86,12 @@ def _check(strategy: Strategy, trial: _Trial, seed: int) -> None:
     trial.rule(np.array_equal(rows, again), "the same keys must give the same rows")
     plain, _ = _selection(trial, strategy.select(keys, aux, carry, state), carry, state)
     trial.rule(np.array_equal(rows, plain), "jax.jit must not change the rows")
+    if strategy.nested:
+        fewer = replace(state, batch_size=trial.batch_size // 2)
+        first, _ = _selection(trial, select(keys, aux, carry, fewer), carry, fewer)
+        trial.rule(
+            np.array_equal(first, rows[:, : fewer.batch_size]), "fewer rows must be the first of more: it is nested"
+        )
 
     # the next cycle, with what was picked labeled; the classifier stays
     labels = np.array(state.labels)

@@ -96,6 +96,7 @@ BROKEN = {
     "labeled": (with_row(labeled_row), "which is labeled already"),
     "other rows": (Strategy(GOOD.prepare, GOOD.init, another_each_time, host=True), "the same keys must give the same"),
     "the same rows again": (repeated(), "which is labeled already"),
+    "not nested": (GOOD._replace(nested=True), "fewer rows must be the first of more"),
     "jit": (changed(other_when_compiled), "jax.jit must not change the rows"),
     "carry of another structure": (carrying(counts, lambda c, state: {"counts": c}), "keep its structure"),
     "carry that grows": (carrying(counts, lambda c, state: jnp.concatenate([c, c])), "keep its shapes and dtypes"),

@@ -43,9 +43,9 @@ def pick(variant, X, label, labeled, n_clusters, n_picks, seed=0):
     official = variant == "official"
     rows, scores = typiclust.pick(
         jax.random.key(seed), points_of(X, normalize=official), jnp.asarray(label), jnp.asarray(labeled), n_clusters,
-        n_picks, TYPICLUST[variant],
+        jnp.int32(n_picks), n_picks + 3, TYPICLUST[variant],
     )  # fmt: skip
-    return np.asarray(rows).tolist(), np.asarray(scores)
+    return np.asarray(rows[:n_picks]).tolist(), np.asarray(scores[:n_picks])
 
 
 @pytest.mark.parametrize("n_picks", [4, 9, 30])

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import small
 
 import jaxal
 from jaxal.errors import ConfigError
+from jaxal.strategies import make
 
 SIZES = (5, 9, 1000)
 
@@ -51,6 +53,23 @@ def test_more_seeds_and_sizes_extend_a_folder(measured, monkeypatch):
     assert sorted(calls) == [(1, 5), (1, 5), (1, 9), (1, 9), (4, 12), (4, 12)]
     both = more.to_pandas().merge(result.to_pandas(), on=["run_id", "seed"])
     np.testing.assert_array_equal(both["accuracy_x"], both["accuracy_y"])
+
+
+@pytest.mark.parametrize("variant", ["official", "skactiveml"])
+def test_sizes_share_programs(variant, count_traces, monkeypatch):
+    from jaxal.experiments import initial_pools
+
+    traces = count_traces(import_module("jaxal.strategies._typiclust"), "_select", ("max_clusters", "batch", "rule"))
+    made = make("coreset", variant)
+
+    def select(*given):
+        traces.append("coreset")
+        return made.select(*given)
+
+    mine = {"coreset": made._replace(select=select), "typiclust": make("typiclust", variant)}
+    monkeypatch.setattr(initial_pools, "make", lambda name, variant: mine[name])
+    jaxal.initial_pools(small.pool(), list(mine), [4, 9, 30], seeds=2, variant=variant)
+    assert traces == ["coreset", "_select"]
 
 
 def test_a_folder_of_another_experiment_is_refused(measured, tmp_path):

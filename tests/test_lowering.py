@@ -60,7 +60,7 @@ CASES = {
         "balls computed anew": ((GRAPH._replace(bits=None), STATE), {}),
     },
     "strategies._typiclust._select": {
-        variant: ((KEYS, KEYS, NORMS, STATE, NUMBER), {"max_clusters": 16, "batch": batch, "rule": rule})
+        variant: ((KEYS, KEYS, NORMS, STATE, NUMBER, NUMBER), {"max_clusters": 16, "batch": batch, "rule": rule})
         for variant, (rule, batch) in TYPICLUST.items()
     },
     "strategies._typiclust._utilities": {

@@ -249,7 +249,7 @@ def test_the_largest_pools_can_be_traced(name):
     points, counts = distances.Points(X, norms), shape(S, n, dtype=i32)
     if name == "typiclust":
         rule = _typiclust._Rule(20, official=True)
-        _typiclust._select.trace(keys, keys, norms, state, shape(dtype=i32), 500, 5000, rule)
+        _typiclust._select.trace(keys, keys, norms, state, shape(dtype=i32), shape(dtype=i32), 500, 5000, rule)
     elif name == "dropquery":
         rule = _dropquery._Rule(3, official=True)
         _dropquery._uncertain.trace(keys, state, None, rule)

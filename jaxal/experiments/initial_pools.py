@@ -6,6 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import Unpack
 
+import numpy as np
+
 from jaxal.data.pool import Pool
 from jaxal.errors import ConfigError, unknown
 from jaxal.experiments import config as configs
@@ -13,7 +15,7 @@ from jaxal.experiments import loop, memory
 from jaxal.experiments.config import Config, Settings
 from jaxal.experiments.experiment import OnProgress, Progress, Result, silent
 from jaxal.experiments.session import session
-from jaxal.strategies import make
+from jaxal.strategies import Strategy, make
 
 SELECTIONS = ("random", "coreset", "typiclust")
 SIZES = (20, 50, 100, 150, 200, 250, 300, 400, 500, 750, 1000, 2000, 5000)  # K0
@@ -39,7 +41,8 @@ def initial_pools(
         settings: variant, C, normalize, pool_size.
     Returns: `Result` with one row a (selection, K0, seed), `strategy` "none", cycle 0.
     Raises: as `run`.
-    Cost: one selection and one fit for each (selection, K0), all seeds at once. Memory as `run`.
+    Cost: one fit for each (selection, K0) and one selection, all seeds at once. CoreSet selects once, for the largest
+        K0, of which the smaller pools are the beginning; the first of them is told all the seconds. Memory as `run`.
     """
     return run_configs(
         pool, configure(pool, selections, sizes, seeds, **settings), out=out, force=force, on_pool=on_pool
@@ -98,15 +101,41 @@ def run_configs(
     base = replace(steps[0], ips="each", initial_size=0)  # what all steps share
     with session(pool, base, out, force) as work:
         problem = loop.problem(work.pool, base.C, base.warm_start, max(step.initial_size for step in steps))
-        prepared = cache(lambda ips: loop.prepare(ips, work.pool))
-        run_ids = []
+        prepared = cache(lambda name: loop.prepare(make(name, base.variant), work.pool))
+
+        todo = []
         for step in steps:
-            ips, columns = make(step.ips, step.variant), work.columns(step, "none")
-            run_ids.append(columns["run_id"])
-            missing, accuracy = work.missing(columns["run_id"], step.seeds), None
-            if missing:
-                position = loop.start(problem, ips, prepared(ips), missing, step.initial_size, step.ips)
+            columns = work.columns(step, "none")
+            todo.append((step, columns, tuple(work.missing(columns["run_id"], step.seeds))))
+
+        @cache
+        def selection(name: str, seeds: tuple[int, ...]) -> Strategy:
+            """The selection for all sizes that lack these seeds."""
+            ips = make(name, base.variant)
+            sizes = [step.initial_size for step, _, missing in todo if (step.ips, missing) == (name, seeds)]
+            return _beginning(ips, max(sizes)) if ips.nested else ips
+
+        for step, columns, seeds in todo:
+            accuracy = None
+            if seeds:
+                ips, aux = selection(step.ips, seeds), prepared(step.ips)
+                position = loop.start(problem, ips, aux, seeds, step.initial_size, step.ips)
                 accuracy = float(position.history.accuracy[0].mean())
-                work.keep(columns, step, missing, position)
+                work.keep(columns, step, seeds, position)
             on_pool(Progress(f"{step.ips} {step.initial_size}", 1, 1, accuracy))
+        run_ids = [columns["run_id"] for _, columns, _ in todo]
         return Result(work.tables(run_ids, base.seeds), work.folder, work.watch.compile_seconds, memory.peak())
+
+
+def _beginning(ips: Strategy, largest: int) -> Strategy:
+    """A nested selection of any size up to `largest`, which is chosen once; for the same seeds each time."""
+    chosen = []
+
+    def select(keys, aux, carry, state):
+        if not chosen:
+            whole = replace(state, batch_size=largest)
+            rows, scores, _ = loop.compiled(ips)(keys, aux, ips.init(aux, whole), whole)
+            chosen.extend((np.asarray(rows), np.asarray(scores)))
+        return *(part[:, : state.batch_size] for part in chosen), carry
+
+    return ips._replace(init=lambda aux, state: (), select=select, host=True)

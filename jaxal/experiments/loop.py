@@ -201,10 +201,12 @@ def carry_shapes(strategy: Strategy, aux: Any, state: State) -> Any:
     return jax.eval_shape(init, state.labels, state.params)
 
 
-@cache
 def compiled(strategy: Strategy) -> Callable:
     """A strategy's `select`, compiled once however many runs use it."""
-    if strategy.host:
-        return strategy.select
+    return strategy.select if strategy.host else _compiled(strategy)
+
+
+@cache
+def _compiled(strategy: Strategy) -> Callable:
     jitted, name = jax.jit(strategy.select), own(strategy)
     return jitted if name is None else programs.Kept(jitted, name, quick=True)

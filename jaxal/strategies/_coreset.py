@@ -39,7 +39,7 @@ def coreset(variant="official"):
     Cost: O(N L D) once, for L rows labeled at the start; then a few hundred distances a query. Memory O(S N).
     Reference: Sener and Savarese, ICLR 2018, Algorithm 1.
     """
-    return Strategy(lambda pool, key: distances.norms(pool.X), _init, _select, utilities=_utilities)
+    return Strategy(lambda pool, key: distances.norms(pool.X), _init, _select, utilities=_utilities, nested=True)
 
 
 @jax.jit

@@ -1,5 +1,6 @@
 """TypiClust: the most typical row of each cluster that has no label yet. Also an initial pool selection."""
 
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -67,7 +68,10 @@ def typiclust(variant="official", k: int | None = None):
         cluster_keys = keys if official else carry.keys
         clusters, max_clusters, batch = _size(state, official)
         options = {"max_clusters": max_clusters, "batch": batch, "rule": rule}
-        rows, scores = _kept_select(keys, cluster_keys, aux, state, clusters, **options)
+        n_picks = state.batch_size
+        roomy = replace(state, batch_size=capacity(n_picks))  # one program serves many sizes of initial pools
+        found = _kept_select(keys, cluster_keys, aux, roomy, clusters, np.int32(n_picks), **options)
+        rows, scores = (np.asarray(part)[:, :n_picks] for part in found)
         return rows, scores, carry
 
     def utilities(keys, aux, state, rows):
@@ -91,14 +95,15 @@ _STATIC = ("max_clusters", "batch", "rule")
 
 
 @partial(jax.jit, static_argnames=_STATIC)
-def _select(keys, cluster_keys, aux, state, clusters, max_clusters, batch, rule):
+def _select(keys, cluster_keys, aux, state, clusters, n_picks, max_clusters, batch, rule):
+    """Rows and scores (S, B), of which `n_picks` are the picks."""
     points = distances.Points(state.X, aux)
     labels = _labels(cluster_keys, points, state, clusters, max_clusters, batch)
     _, pick_keys = split_each(keys)
 
     def one(seed):
         key, label, labeled = seed
-        return pick(key, points, label, labeled, max_clusters, state.batch_size, rule)
+        return pick(key, points, label, labeled, max_clusters, n_picks, state.batch_size, rule)
 
     return lax.map(one, (pick_keys, labels, state.labeled))
 
@@ -163,13 +168,14 @@ class _Clustered(NamedTuple):
     n_labeled: Array  # (K,) labeled rows
     row_ties: Array  # (N,) int32, random: of equal rows the one with the largest is taken
     cluster_ties: Array  # (K,) int32, random
-    n_picks: int
+    n_picks: Array  # () int32
+    room: int  # for picks
     rule: _Rule
 
     @property
     def n_groups(self) -> int:
         """Clusters that are picked from in one round, at most."""
-        return min(len(self.size), self.n_picks)
+        return min(len(self.size), self.room)
 
     def tally(self, mask):
         """(K,) how many rows of each cluster are in the mask (N,)."""
@@ -182,23 +188,26 @@ class _Picking(NamedTuple):
     free: Array  # (N,) rows that may still be picked
     picked_from: Array  # (K,) clusters
     n_picked: Array  # ()
-    rows: Array  # (B,)
-    scores: Array  # (B,)
+    rows: Array  # (room,)
+    scores: Array  # (room,)
 
 
-def pick(key, points, label, labeled, n_clusters: int, n_picks: int, rule: _Rule):
-    """Rows (B,) and typicalities (B,) given the clusters of one seed: label (N,) in 0 .. n_clusters-1."""
+def pick(key, points, label, labeled, n_clusters: int, n_picks, room: int, rule: _Rule):
+    """Rows and typicalities given the clusters of one seed: label (N,) in 0 .. n_clusters-1.
+
+    n_picks: () int32, how many; the others of the (room,) that are returned mean nothing.
+    """
     row_key, cluster_key = jax.random.split(key)
     nothing = jnp.zeros(n_clusters, jnp.int32)
     row_ties, cluster_ties = tie_breaks(row_key, len(label)), tie_breaks(cluster_key, n_clusters)
-    clustered = _Clustered(points, label, nothing, nothing, row_ties, cluster_ties, n_picks, rule)
+    clustered = _Clustered(points, label, nothing, nothing, row_ties, cluster_ties, n_picks, room, rule)
     clustered = clustered._replace(size=clustered.tally(jnp.ones(len(label), bool)), n_labeled=clustered.tally(labeled))
     state = _Picking(
         free=~labeled,
         picked_from=jnp.zeros(n_clusters, bool),
         n_picked=jnp.int32(0),
-        rows=jnp.zeros(n_picks, jnp.int32),
-        scores=jnp.zeros(n_picks, points.X.dtype),
+        rows=jnp.zeros(room, jnp.int32),
+        scores=jnp.zeros(room, points.X.dtype),
     )
     state = lax.while_loop(lambda state: state.n_picked < n_picks, partial(_round, clustered), state)
     return state.rows, state.scores
@@ -212,7 +221,7 @@ def _round(clustered: _Clustered, state: _Picking) -> _Picking:
     in_round = groups < jnp.minimum(usable, n_picks - state.n_picked)
     place = jnp.full(n_clusters, n_groups, jnp.int32).at[order[:n_groups]].set(index_if(in_round, groups, n_groups))
     row, typicality = _most_typical(clustered, index_if(state.free, place[clustered.label], n_groups))
-    at = index_if(in_round, state.n_picked + groups, n_picks)
+    at = index_if(in_round, state.n_picked + groups, clustered.room)
     return _Picking(
         free=state.free.at[row].set(False, mode="drop"),
         picked_from=state.picked_from | (place < n_groups),

@@ -96,6 +96,7 @@ class Strategy(NamedTuple):
     select: Callable  # (keys (S,), aux, carry, state) -> (rows (S, B) int32, scores (S, B), carry)
     host: bool = False
     utilities: Callable | None = None  # (keys, aux, state, rows (S, B)) -> (S, B or 1, N), see `utilities.py`
+    nested: bool = False  # whether a smaller initial pool is the beginning of a larger one
 
 
 def per_seed(score: Callable, name: str | None = None) -> Strategy:
