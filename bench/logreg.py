@@ -25,8 +25,8 @@ from common import write
 GRID = [  # (L, D, C), synthetic
     (25, 768, 2), (250, 768, 2), (1000, 768, 6), (2500, 768, 14), (4000, 4096, 3), (1000, 4096, 77), (5000, 4096, 77),
 ]  # fmt: skip
-REAL = [("trec6-minilm", 250), ("trec6-minilm", 1000), ("banking77-minilm", 1000), ("banking77-minilm", 2500),
-        ("banking77-minilm", 5000)]  # fmt: skip
+REAL = [("trec6-minilm", 250, 384, 6), ("trec6-minilm", 1000, 384, 6), ("banking77-minilm", 1000, 384, 77),
+        ("banking77-minilm", 2500, 384, 77), ("banking77-minilm", 5000, 384, 77)]  # fmt: skip
 QUICK = [GRID[0], GRID[2]], REAL[2:3]
 
 
@@ -38,6 +38,18 @@ def synthetic(n, dim, n_classes):
     means = rng.normal(size=(n_classes, dim)) * spectrum * 3 / np.sqrt(dim)
     X = (rng.normal(size=(n, dim)) * spectrum + means[y]) @ np.linalg.qr(rng.normal(size=(dim, dim)))[0]
     return (X * 5 / np.linalg.norm(X, axis=1).mean()).astype(np.float32), y
+
+
+def lines(options, grid=GRID, real=REAL):
+    """Name, L, X (N, D) and y (N,) of each line that the options ask for."""
+    for name, size, dim, n_classes in [("synthetic", *shape) for shape in grid] + (real if options.pools else []):
+        if options.only not in f"{name} {size}, {dim}, {n_classes}":
+            continue
+        if name == "synthetic":
+            yield name, size, *synthetic(2 * size, dim, n_classes)
+        else:
+            with np.load(options.pools / f"{name}.npz") as z:
+                yield name, size, z["X"].astype(np.float32), z["y"].astype(np.int64)
 
 
 def subsets(y, n_seeds, size):
@@ -207,26 +219,16 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pools", type=Path, help="folder with banking77-minilm.npz and trec6-minilm.npz")
     parser.add_argument("--quick", action="store_true", help="three lines, about a minute")
-    parser.add_argument("--only", help="lines whose name or shape contains this")
+    parser.add_argument("--only", default="", help="lines whose name or shape contains this")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--out", type=Path, help="folder for logreg.json and logreg.md")
     options = parser.parse_args()
     warnings.filterwarnings("ignore", module="sklearn")
 
-    grid, real = QUICK if options.quick else (GRID, REAL)
-    jobs = [("synthetic", size, dim, n_classes) for size, dim, n_classes in grid]
-    jobs += [(name, size, None, None) for name, size in real if options.pools]
     rows = []
     print(HEADER)
-    for name, size, dim, n_classes in jobs:
-        if options.only and options.only not in f"{name} {size}, {dim}, {n_classes}":
-            continue
-        if name == "synthetic":
-            X, y = synthetic(2 * size, dim, n_classes)
-        else:
-            with np.load(options.pools / f"{name}.npz") as z:
-                X, y = z["X"].astype(np.float32), z["y"].astype(np.int64)
+    for name, size, X, y in lines(options, *(QUICK if options.quick else ())):
         rows.append(measure(name, X, y, size, options.seeds, options.runs))
         print(line(rows[-1]), flush=True)
     write(options, "logreg", f"{os.cpu_count()} cores", HEADER, rows, line)

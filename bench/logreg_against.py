@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from common import write
-from logreg import GRID, REAL, subsets, synthetic
+from logreg import lines, subsets
 
 WORKER = """
 import sys, time
@@ -48,19 +48,10 @@ def main():
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--out", type=Path, help="folder for logreg-against.json and .md")
     options = parser.parse_args()
-    jobs = [("synthetic", *shape) for shape in GRID]
-    jobs += [(name, size, 384, 6 if name == "trec6-minilm" else 77) for name, size in REAL if options.pools]
     rows = []
     print(HEADER)
-    for name, size, dim, n_classes in jobs:
-        shape = f"{size}, {dim}, {n_classes}"
-        if options.only not in f"{name} {shape}":
-            continue
-        if name == "synthetic":
-            X, y = synthetic(2 * size, dim, n_classes)
-        else:
-            with np.load(options.pools / f"{name}.npz") as z:
-                X, y = z["X"].astype(np.float32), z["y"].astype(np.int64)
+    for name, size, X, y in lines(options):
+        shape = f"{size}, {X.shape[1]}, {y.max() + 1}"
         for start, (ours, theirs) in in_turn(X, y, subsets(y, options.seeds, size), options).items():
             rows.append({"data": name, "shape": shape, "start": start, "this": ours, "other": theirs})
             print(line(rows[-1]), flush=True)

@@ -21,6 +21,8 @@ from pathlib import Path
 import numpy as np
 from common import write
 
+ROOT = Path(__file__).parents[1]
+
 # Runs in the new process, before `jaxal`: what is compiled, and where the seconds of a query go.
 INSIDE = """
 import atexit, json, os, sys, time
@@ -58,7 +60,7 @@ def main():
     parser.add_argument("--against", type=Path, help="a checkout of another commit")
     parser.add_argument("--out", type=Path, help="folder for startup.json and startup.md")
     options = parser.parse_args()
-    trees = {"": Path(__file__).parents[1]} | ({" (other commit)": options.against} if options.against else {})
+    trees = {"": ROOT} | ({" (other commit)": options.against} if options.against else {})
     options.pools = [pool.resolve() for pool in options.pools]
     print(HEADER)
     rows = []
@@ -91,10 +93,10 @@ def commands(folder: Path, pools: list[Path]) -> dict[str, list]:
 
 def measure(folder: Path, command: list, tree: Path) -> list[dict]:
     """The command of a checkout in two processes, the first of which finds an empty compilation cache."""
-    told, ours = [], tree == Path(__file__).parents[1]
+    told = []
     with tempfile.TemporaryDirectory() as cache:
         environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": cache, "TOLD": str(folder / "told.json")}
-        environment |= {"PYTHONPATH": str(tree.resolve()), "PARTS": "yes" if ours else ""}
+        environment |= {"PYTHONPATH": str(tree.resolve()), "PARTS": "yes" if tree == ROOT else ""}
         for _ in range(2):
             shutil.rmtree(folder / "runs", ignore_errors=True)
             began = time.perf_counter()
