@@ -1,5 +1,8 @@
 """Neighbors, and the strategies that stand on clusters, with clusters and masks injected."""
 
+import math
+import re
+from functools import partial
 from importlib import import_module
 
 import jax
@@ -122,6 +125,17 @@ def test_dropquery_counts_what_the_masks_change(variant, block_sizes):
             ]
             expected = plain_dropquery.disagreements(X, W[s], b[s], masks, 4 if rule.official else 1)
             np.testing.assert_array_equal(ours[s], expected)
+
+
+def test_words_of_masks_are_drawn_once():
+    """XLA puts cheap code into the kernels that use it: the hash of a word must not be one for each of its features."""
+    n, dim, n_seeds = 300, 160, 2
+    *_, state = problem(np.random.default_rng(12), n, dim, n_seeds=n_seeds)
+    draw = jax.jit(partial(dropquery.disagreements, rule=DROPQUERY["skactiveml"]))
+    text = draw.lower(loop.keys([3, 4], 1), state).compile().as_text()
+    hashes = [part for part in re.split(r"\n(?=%|ENTRY)", text) if str(0x1BD11BDA) in part]
+    shapes = [shape for part in hashes for shape in re.findall(r"\w\[([\d,]+)\]", part)]
+    assert max(math.prod(map(int, shape.split(","))) for shape in shapes) <= 2 * n_seeds * n * dim // 16
 
 
 def test_a_quarter_of_the_features_is_kept_independently():

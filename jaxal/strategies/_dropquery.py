@@ -17,6 +17,7 @@ from jaxal.strategies.interface import Strategy, check_setting
 
 _ENOUGH = 25  # with fewer candidates than this times B, the official rule asks for fewer disagreements
 _FEW = 2048  # candidates that are clustered so fast that a program of its own for fewer would not pay
+_A_WORD = 16  # features whose masks are in one word of random bits
 _NEAREST = 4  # nearest rows that are kept of a centroid; when all are taken, all rows are looked at
 
 
@@ -99,20 +100,31 @@ _kept_uncertain = programs.Kept(
 
 
 def keep_masks(key, rows, dim: int):
-    """(R, dim) bool for rows (R,): each feature is kept with probability 1/4, where two random bits are both set.
+    """(R, dim) bool for rows (R,): each feature is kept with probability 1/4.
 
     A row's mask depends on the key and the row alone, not on the block that it is computed in.
     """
-    words = jax.vmap(lambda row: jax.random.bits(jax.random.fold_in(key, row), (-(-dim // 16),), jnp.uint32))(rows)
-    shifts = 2 * jnp.arange(16, dtype=jnp.uint32)
-    kept = ((words & (words >> 1))[:, :, None] >> shifts[None, None]) & 1
-    return kept.reshape(len(rows), -1)[:, :dim] == 1
+    return _is_kept(_mask_words(key, rows, dim)).reshape(len(rows), -1)[:, :dim]
+
+
+def _mask_words(key, rows, dim: int):
+    """(R, W) uint32, two bits for each of 16 features: it is kept where the lower one is set, as one of four is."""
+    words = jax.vmap(lambda row: jax.random.bits(jax.random.fold_in(key, row), (-(-dim // _A_WORD),), jnp.uint32))(rows)
+    return words & (words >> 1)
+
+
+def _is_kept(words):
+    """(..., W) `_mask_words` -> (..., W, 16) bool."""
+    lower_bits = jnp.uint32(1) << (2 * jnp.arange(_A_WORD, dtype=jnp.uint32))
+    return words[..., None] & jnp.expand_dims(lower_bits, range(words.ndim)) != 0
 
 
 def disagreements(keys, state, rule: _Rule):
     """(S, N) int32, how many of the masks change the prediction of a row."""
     n_seeds, (n, dim) = len(keys), state.X.shape
     factor = jnp.asarray(4 if rule.official else 1, state.X.dtype)
+    padding = -dim % _A_WORD  # features that are 0
+    padded = state.params._replace(W=jnp.pad(state.params.W, ((0, 0), (0, 0), (0, padding))))
 
     def predicted(Z):
         """The most probable class of logits (S, C, R); ties to the lower one."""
@@ -121,15 +133,21 @@ def disagreements(keys, state, rule: _Rule):
     def block(start, size):
         x = blocks.take(state.X, start, size)
         full = predicted(logreg.logits_of(state.params, x))
+        features = jnp.pad(factor * x, ((0, 0), (0, padding))).reshape(size, -1, _A_WORD)
         rows = start + jnp.arange(size, dtype=jnp.int32)
 
-        def mask(m, count):
-            kept = jax.vmap(lambda key: keep_masks(jax.random.fold_in(key, m), rows, dim))(keys)
-            dropped = jnp.where(kept, factor * x, 0)
-            Z = jnp.swapaxes(logreg.logits_each(state.params, dropped), 1, 2)
-            return count + (predicted(Z) != full).astype(jnp.int32)
+        def words(m):
+            return jax.vmap(lambda key: _mask_words(jax.random.fold_in(key, m), rows, dim))(keys)
 
-        return lax.fori_loop(0, rule.n_masks, mask, jnp.zeros((n_seeds, size), jnp.int32))
+        def mask(m, carry):
+            # A mask's words come from the round before: XLA draws them 16 times over where one kernel uses them too.
+            count, now = carry
+            dropped = jnp.where(_is_kept(now), features[None], 0).reshape(n_seeds, size, -1)
+            Z = jnp.swapaxes(logreg.logits_each(padded, dropped), 1, 2)
+            return count + (predicted(Z) != full).astype(jnp.int32), words(m + 1)
+
+        start_count = jnp.zeros((n_seeds, size), jnp.int32)
+        return lax.fori_loop(0, rule.n_masks, mask, (start_count, words(0)))[0]
 
     return blocks.map_blocks(block, n, blocks.rows(n_seeds * dim))
 
